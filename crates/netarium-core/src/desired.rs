@@ -1,0 +1,1 @@
+//! From the model to the objects that it needs.

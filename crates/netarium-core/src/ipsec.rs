@@ -1,0 +1,1 @@
+//! strongSwan's configuration of a tunnel.

@@ -1,0 +1,23 @@
+//! The thinking part of Netarium: from a lab file to a plan.
+//!
+//! ```text
+//! lab.yaml ──parse──▶ Spec ──resolve──▶ Model ──desired──▶ Objects ──diff──▶ Steps
+//! ```
+//!
+//! Nothing here touches the machine: no files, no clock, no randomness, no environment. The same
+//! lab file gives the same plan, to the byte.
+
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod name;
+
+pub mod model;
+
+pub mod desired;
+pub mod feature;
+pub mod ipsec;
+pub mod object;
+pub mod plan;
+
+pub mod control;

@@ -1,0 +1,369 @@
+//! The lab as it is meant: names resolved, addresses and MACs chosen, every default filled in.
+//!
+//! A [`Model`] is valid: every name in it names something in it, every address is on its segment.
+//! `resolve` is the only way to one, and nothing here decides or checks anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::address::Mac;
+use crate::name::{InterfaceName, Name};
+
+/// A whole lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Model {
+    /// The lab's name.
+    pub lab: Name,
+    /// Its layer-2 segments.
+    pub segments: BTreeMap<Name, Segment>,
+    /// Its nodes.
+    pub nodes: BTreeMap<Name, Node>,
+    /// Its tunnels.
+    pub tunnels: BTreeMap<Name, Tunnel>,
+    /// What must be true of it, in the order written.
+    pub checks: Vec<Check>,
+}
+
+/// One layer-2 broadcast domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Segment {
+    /// The kernel's way of making it.
+    pub driver: Driver,
+    /// The prefixes in use on it; none for a segment without IP.
+    pub prefixes: Vec<IpNet>,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
+}
+
+/// How the kernel makes a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "lab-file", derive(schemars::JsonSchema))]
+pub enum Driver {
+    /// Macvlan interfaces in bridge mode on a parent link of the lab's own.
+    Macvlan,
+    /// A bridge, and a veth pair for each interface.
+    Bridge,
+    /// One veth pair: two interfaces, no more.
+    Veth,
+}
+
+/// A container with interfaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Node {
+    /// What its root file system is made from.
+    pub image: Image,
+    /// Whether it forwards packets between its interfaces.
+    pub forwarding: Forwarding,
+    /// Its interfaces, in the order written.
+    pub interfaces: Vec<Interface>,
+    /// Its routes besides those that its addresses bring.
+    pub routes: Vec<Route>,
+    /// Kernel settings of its network namespace, `net/ipv4/ip_forward` and the like, as paths below
+    /// `/proc/sys`.
+    pub sysctls: BTreeMap<String, String>,
+    /// What runs in it.
+    pub services: Vec<Service>,
+    /// How much of the machine it may use.
+    pub limits: Limits,
+}
+
+/// Whether a node forwards packets (RFC 1812) or is a host (RFC 1122).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarding {
+    /// Packets for others are dropped.
+    Off,
+    /// Packets for others are routed, IPv4 and IPv6.
+    On,
+}
+
+/// What a node's root file system is made from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Image {
+    /// The host's own root file system, read only, under the node's own changes.
+    Host,
+    /// A Debian system made from packages.
+    Recipe(Recipe),
+}
+
+/// How to make a Debian root file system. Two equal recipes are one image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The name by which people call it.
+    pub name: Name,
+    /// The Debian release, `bookworm` for example.
+    pub suite: String,
+    /// Debian packages besides the essential ones.
+    pub packages: BTreeSet<String>,
+}
+
+impl Recipe {
+    /// The image's address: 64 hexadecimal digits, SHA-256 over suite and packages. The name is
+    /// not part of it.
+    pub fn digest(&self) -> String {
+        let mut text = format!("debian {}\n", self.suite);
+        for package in &self.packages {
+            text.push_str(package);
+            text.push('\n');
+        }
+        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// One interface of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Interface {
+    /// Its name inside the node.
+    pub name: InterfaceName,
+    /// The segment it is on.
+    pub segment: Name,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
+    /// Its addresses, each with the length of its segment's prefix.
+    pub addresses: Vec<IpNet>,
+}
+
+/// A route of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Route {
+    /// Where to; `0.0.0.0/0` and `::/0` are the default routes.
+    pub to: IpNet,
+    /// What becomes of such a packet.
+    pub via: Via,
+}
+
+/// What a route does with a packet; the words are those of ip-route(8).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// Sends it to a router on one of the node's segments.
+    Gateway {
+        /// The router's address.
+        address: IpAddr,
+        /// The interface that leads there.
+        interface: InterfaceName,
+    },
+    /// Sends it straight to its destination.
+    Interface(InterfaceName),
+    /// Drops it and tells the sender that there is no way (ICMP unreachable).
+    Unreachable,
+    /// Drops it in silence.
+    Blackhole,
+    /// Drops it and tells the sender that it is not allowed.
+    Prohibit,
+}
+
+/// A program that runs in a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name, one of a kind in its node.
+    pub name: Name,
+    /// The program and its arguments. There is no shell.
+    pub run: Vec<String>,
+    /// Its environment, besides `PATH`, `HOME`, `TERM` and `HOSTNAME`.
+    pub environment: BTreeMap<String, String>,
+    /// The folder it starts in.
+    pub folder: String,
+    /// Services of this node that must be ready before it starts.
+    pub after: BTreeSet<Name>,
+    /// What happens when it ends.
+    pub restart: Restart,
+    /// When it counts as ready.
+    pub ready: Readiness,
+}
+
+/// What happens when a service ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "lab-file", derive(schemars::JsonSchema))]
+pub enum Restart {
+    /// Nothing. A service that ends with status 0 has done its work.
+    Never,
+    /// It is started again if its status is not 0 or a signal ended it.
+    OnFailure,
+    /// It is started again.
+    Always,
+}
+
+/// When a service counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Readiness {
+    /// As soon as its program runs.
+    Started,
+    /// When it has ended with status 0.
+    Done,
+    /// When something in the node accepts connections to this TCP port of the loopback address.
+    Tcp(u16),
+    /// When something accepts connections to this socket, an absolute path in the node.
+    Unix(String),
+    /// When this file is there, an absolute path in the node.
+    File(String),
+}
+
+/// How much of the machine a node may use; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory, in bytes.
+    pub memory: Option<u64>,
+    /// Processor time, in thousandths of one processor.
+    pub millicpus: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+}
+
+impl Limits {
+    /// Whether there is no limit at all.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An IPsec tunnel between two nodes (RFC 7296).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Its name.
+    pub name: Name,
+    /// The end that opens it.
+    pub initiator: TunnelEnd,
+    /// The end that waits for it.
+    pub responder: TunnelEnd,
+    /// The IKE proposal in strongSwan's words, `aes256gcm16-prfsha384-ecp384` for example.
+    pub ike: String,
+    /// The ESP proposal in strongSwan's words.
+    pub esp: String,
+}
+
+/// One end of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TunnelEnd {
+    /// The node.
+    pub node: Name,
+    /// Its address towards the other end.
+    pub address: IpAddr,
+    /// The prefixes behind this end that the tunnel carries (traffic selectors).
+    pub carry: Vec<IpNet>,
+}
+
+/// Something that must be true of the running lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Check {
+    /// What it is called, from the file or made from what it does.
+    pub name: String,
+    /// How it is found out.
+    pub probe: Probe,
+    /// How long it may take, in milliseconds.
+    pub timeout: u32,
+}
+
+/// How a check is found out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// ICMP echo (RFC 792, RFC 4443).
+    Ping {
+        /// The node that asks.
+        from: Name,
+        /// The address asked.
+        to: IpAddr,
+        /// Whether an answer is wanted.
+        expect: Reach,
+    },
+    /// A TCP connection.
+    Tcp {
+        /// The node that connects.
+        from: Name,
+        /// The address it connects to.
+        to: IpAddr,
+        /// The port it connects to.
+        port: u16,
+        /// Whether the connection is wanted.
+        expect: Reach,
+    },
+    /// An HTTP/1.1 GET request.
+    Http {
+        /// The node that asks.
+        from: Name,
+        /// What it asks for.
+        url: Url,
+        /// The answer that is wanted.
+        expect: Answer,
+    },
+    /// Nothing but these protocols on a segment while the other checks run. ARP and neighbour
+    /// discovery belong to the segment itself and are always allowed.
+    Only {
+        /// The segment that is listened on.
+        segment: Name,
+        /// What may be seen.
+        protocols: BTreeSet<Protocol>,
+    },
+}
+
+/// Whether something is wanted to be reachable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// It answers.
+    Reached,
+    /// It does not answer, or says that it is not allowed.
+    Blocked,
+}
+
+/// An `http:` URL whose host has been looked up in the lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Url {
+    /// The host as written: an address or a node's name.
+    pub host: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// Path and query, beginning with `/`.
+    pub path: String,
+}
+
+/// The answer wanted to an HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// None at all.
+    Blocked,
+    /// A response.
+    Response {
+        /// Its status code.
+        status: u16,
+        /// Text that must be found in its body.
+        body: Option<String>,
+    },
+}
+
+/// A protocol as a check on a segment tells it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "lab-file", derive(schemars::JsonSchema))]
+pub enum Protocol {
+    /// IKE: UDP 500, or UDP 4500 with the non-ESP marker (RFC 7296, RFC 3948).
+    Ike,
+    /// ESP: IP protocol 50 (RFC 4303), or in UDP 4500 (RFC 3948).
+    Esp,
+    /// ICMP and ICMPv6, without neighbour discovery.
+    Icmp,
+    /// TCP.
+    Tcp,
+    /// Any other UDP.
+    Udp,
+}

@@ -1,0 +1,389 @@
+//! Everything that must exist for a lab to be up, as one ordered set.
+//!
+//! An [`Object`] says what a thing is, never how it is made. The order of the variants of [`Id`]
+//! is the order of creation; the reverse is the order of removal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::address::Mac;
+use crate::model::{Image, Limits, Service, Tunnel, Via};
+use crate::name::{InterfaceName, Name};
+
+/// What tells one object from every other of its lab.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Id {
+    /// The lab itself: its namespaces and their keeper.
+    Lab,
+    /// The lab's certificate authority.
+    Authority,
+    /// A segment.
+    Segment(Name),
+    /// A node: its namespaces and its root file system, with no process of its own yet.
+    Node(Name),
+    /// A kernel setting of a node's network namespace, a path below `/proc/sys`.
+    Sysctl(Name, String),
+    /// An interface of a node.
+    Interface(Name, InterfaceName),
+    /// A kernel setting of an interface: node, interface, family (`ipv4`, `ipv6`), key.
+    InterfaceSysctl(Name, InterfaceName, String, String),
+    /// An address on an interface.
+    Address(Name, InterfaceName, IpAddr),
+    /// A route of a node.
+    Route(Name, IpNet),
+    /// A node's key and certificate.
+    Credential(Name),
+    /// A file in a node: node, absolute path.
+    File(Name, String),
+    /// The first process of a node.
+    Init(Name),
+    /// A service of a node: node, service.
+    Service(Name, Name),
+    /// A tunnel.
+    Tunnel(Name),
+}
+
+/// One thing that must exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Object {
+    /// See [`Id::Lab`].
+    Lab(Lab),
+    /// See [`Id::Authority`].
+    Authority(Authority),
+    /// See [`Id::Segment`].
+    Segment(Segment),
+    /// See [`Id::Node`].
+    Node(Node),
+    /// See [`Id::Sysctl`].
+    Sysctl(Sysctl),
+    /// See [`Id::Interface`].
+    Interface(Interface),
+    /// See [`Id::InterfaceSysctl`].
+    InterfaceSysctl(InterfaceSysctl),
+    /// See [`Id::Address`].
+    Address(Address),
+    /// See [`Id::Route`].
+    Route(Route),
+    /// See [`Id::Credential`].
+    Credential(Credential),
+    /// See [`Id::File`].
+    File(File),
+    /// See [`Id::Init`].
+    Init(Init),
+    /// See [`Id::Service`].
+    Service(NodeService),
+    /// See [`Id::Tunnel`].
+    Tunnel(Tunnel),
+}
+
+/// The lab itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lab {
+    /// Its name.
+    pub name: Name,
+}
+
+/// The lab's certificate authority: a root and an intermediate that issues (RFC 5280).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// The name in its certificates.
+    pub lab: Name,
+    /// How long its certificates are valid, in days.
+    pub days: u32,
+}
+
+/// A segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Its name.
+    pub name: Name,
+    /// What carries it in the lab's own network namespace.
+    pub link: SegmentLink,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
+}
+
+/// What carries a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SegmentLink {
+    /// A dummy link, parent of macvlan interfaces.
+    Dummy,
+    /// A veth pair, one end of which is parent of macvlan interfaces.
+    VethParent,
+    /// An ifb link, parent of macvlan interfaces.
+    Ifb,
+    /// A bridge.
+    Bridge,
+    /// A veth pair whose two ends go to two nodes.
+    Pair,
+}
+
+/// A node before its first process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name, also its host name.
+    pub name: Name,
+    /// What its root file system is made from.
+    pub image: Image,
+    /// How much of the machine it may use.
+    pub limits: Limits,
+}
+
+/// A kernel setting of a node's network namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctl {
+    /// The node.
+    pub node: Name,
+    /// A path below `/proc/sys`, `net/ipv4/ip_forward` for example.
+    pub key: String,
+    /// What is written there.
+    pub value: String,
+}
+
+/// An interface of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// The node.
+    pub node: Name,
+    /// Its name inside the node.
+    pub name: InterfaceName,
+    /// The segment it is on.
+    pub segment: Name,
+    /// How it is joined to its segment.
+    pub port: Port,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
+}
+
+/// How an interface is joined to its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Port {
+    /// A macvlan interface in bridge mode on the segment's parent link.
+    Macvlan,
+    /// A veth pair, the other end of which is a port of the segment's bridge.
+    Bridge,
+    /// The first end of the segment's veth pair.
+    First,
+    /// The second end of the segment's veth pair.
+    Second,
+}
+
+/// A kernel setting of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceSysctl {
+    /// The node.
+    pub node: Name,
+    /// The interface.
+    pub interface: InterfaceName,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// The file in `/proc/sys/net/<family>/conf/<interface>`.
+    pub key: String,
+    /// What is written there.
+    pub value: String,
+}
+
+/// An address on an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// The node.
+    pub node: Name,
+    /// The interface.
+    pub interface: InterfaceName,
+    /// The address, with the length of the prefix that is on the link.
+    pub address: IpNet,
+}
+
+/// A route of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The node.
+    pub node: Name,
+    /// Where to.
+    pub to: IpNet,
+    /// What becomes of such a packet.
+    pub via: Via,
+}
+
+/// A node's key, its certificate, and what it needs to judge those of others. They are put where
+/// swanctl(8) looks for them, and are readable by the node's root only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// The node; also the common name in its certificate.
+    pub node: Name,
+    /// The addresses in its certificate (subject alternative names).
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A file in a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// The node.
+    pub node: Name,
+    /// Its absolute path there.
+    pub path: String,
+    /// Its permission bits.
+    pub mode: u32,
+    /// What is in it.
+    pub content: String,
+}
+
+/// The first process of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Init {
+    /// The node.
+    pub node: Name,
+}
+
+/// A service of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeService {
+    /// The node.
+    pub node: Name,
+    /// What runs.
+    pub service: Service,
+    /// The files it reads when it starts: when one changes, it is started anew.
+    pub reads: Vec<String>,
+}
+
+impl Object {
+    /// What tells it from every other.
+    pub fn id(&self) -> Id {
+        match self {
+            Self::Lab(_) => Id::Lab,
+            Self::Authority(_) => Id::Authority,
+            Self::Segment(it) => Id::Segment(it.name.clone()),
+            Self::Node(it) => Id::Node(it.name.clone()),
+            Self::Sysctl(it) => Id::Sysctl(it.node.clone(), it.key.clone()),
+            Self::Interface(it) => Id::Interface(it.node.clone(), it.name.clone()),
+            Self::InterfaceSysctl(it) => Id::InterfaceSysctl(
+                it.node.clone(),
+                it.interface.clone(),
+                it.family.clone(),
+                it.key.clone(),
+            ),
+            Self::Address(it) => {
+                Id::Address(it.node.clone(), it.interface.clone(), it.address.addr())
+            }
+            Self::Route(it) => Id::Route(it.node.clone(), it.to),
+            Self::Credential(it) => Id::Credential(it.node.clone()),
+            Self::File(it) => Id::File(it.node.clone(), it.path.clone()),
+            Self::Init(it) => Id::Init(it.node.clone()),
+            Self::Service(it) => Id::Service(it.node.clone(), it.service.name.clone()),
+            Self::Tunnel(it) => Id::Tunnel(it.name.clone()),
+        }
+    }
+}
+
+impl Id {
+    /// The word for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Lab => "lab",
+            Self::Authority => "authority",
+            Self::Segment(_) => "segment",
+            Self::Node(_) => "node",
+            Self::Sysctl(..) | Self::InterfaceSysctl(..) => "sysctl",
+            Self::Interface(..) => "interface",
+            Self::Address(..) => "address",
+            Self::Route(..) => "route",
+            Self::Credential(_) => "credential",
+            Self::File(..) => "file",
+            Self::Init(_) => "init",
+            Self::Service(..) => "service",
+            Self::Tunnel(_) => "tunnel",
+        }
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
+        match self {
+            Self::Lab | Self::Authority => Ok(()),
+            Self::Segment(name)
+            | Self::Node(name)
+            | Self::Credential(name)
+            | Self::Init(name)
+            | Self::Tunnel(name) => write!(f, " {name}"),
+            Self::Sysctl(node, key) => write!(f, " {node} {}", key.replace('/', ".")),
+            Self::Interface(node, name) => write!(f, " {node}:{name}"),
+            Self::InterfaceSysctl(node, interface, family, key) => {
+                write!(f, " {node}:{interface} {family}.{key}")
+            }
+            Self::Address(node, interface, address) => write!(f, " {node}:{interface} {address}"),
+            Self::Route(node, to) => write!(f, " {node} {to}"),
+            Self::File(node, path) => write!(f, " {node}:{path}"),
+            Self::Service(node, service) => write!(f, " {node}/{service}"),
+        }
+    }
+}
+
+/// An ordered set of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Objects(BTreeMap<Id, Object>);
+
+impl Objects {
+    /// Puts `object` in, in place of one with the same id.
+    pub fn insert(&mut self, object: Object) {
+        self.0.insert(object.id(), object);
+    }
+
+    /// Takes out the object called `id`.
+    pub fn remove(&mut self, id: &Id) -> Option<Object> {
+        self.0.remove(id)
+    }
+
+    /// The object called `id`.
+    pub fn get(&self, id: &Id) -> Option<&Object> {
+        self.0.get(id)
+    }
+
+    /// Whether there is an object called `id`.
+    pub fn contains(&self, id: &Id) -> bool {
+        self.0.contains_key(id)
+    }
+
+    /// All of them, in the order of creation.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Id, &Object)> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Object> for Objects {
+    fn from_iter<T: IntoIterator<Item = Object>>(objects: T) -> Self {
+        Self(objects.into_iter().map(|object| (object.id(), object)).collect())
+    }
+}
+
+impl Serialize for Objects {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.values())
+    }
+}
+
+impl<'de> Deserialize<'de> for Objects {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::<Object>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
