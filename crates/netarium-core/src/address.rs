@@ -100,7 +100,7 @@ mod tests {
         let name = |word| Name::new(word).unwrap();
         let mac = Mac::derive(&name("lab"), &name("node"), &InterfaceName::new("eth0").unwrap());
         assert_eq!(mac.bytes()[0] & 0x03, 0x02);
-        assert_eq!(mac.to_string(), "2e:12:76:ae:d1:46");
+        assert_eq!(mac.to_string(), "ba:11:25:b2:f9:a0");
     }
 
     #[test]

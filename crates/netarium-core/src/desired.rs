@@ -1,1 +1,374 @@
-//! From the model to the objects that it needs.
+//! From the model to everything that must exist, given what the machine can do.
+//!
+//! Where a feature is missing the fallback is chosen here, and said in a [`Note`]; where there is
+//! none, the lab is refused before anything is made.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::feature::{Feature, Features};
+use crate::ipsec::{self, Esp};
+use crate::model::{Driver, Forwarding, Model, Node, Segment, Tunnel};
+use crate::name::Name;
+use crate::object::{
+    Address, Authority, Credential, File, Init, Interface, InterfaceSysctl, Lab, Node as NodeObject,
+    NodeService, Object, Objects, Port, Route, Segment as SegmentObject, SegmentLink, Sysctl,
+};
+
+/// How long the lab's certificates are valid: they should outlive a course.
+const CERTIFICATE_DAYS: u32 = 3650;
+
+/// Everything that must exist, and what was chosen in place of what the machine lacks.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// Everything that must exist.
+    pub objects: Objects,
+    /// What is done in another way than the lab asked for, one sentence each.
+    pub notes: Vec<Note>,
+}
+
+/// Something that is done in another way, because the machine lacks a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Note {
+    /// Segments that ask for macvlan are bridges.
+    BridgeForMacvlan,
+    /// ESP runs in user space.
+    UserspaceEsp,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BridgeForMacvlan => "this kernel has no macvlan: its segments are bridges",
+            Self::UserspaceEsp => {
+                "this kernel has no IPsec ESP: strongSwan encrypts in user space (kernel-libipsec)"
+            }
+        })
+    }
+}
+
+/// Something in the lab that this machine cannot do in any way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} needs {}, which this kernel lacks", list(.missing))]
+pub struct Refusal {
+    /// What of the lab it is, `segment site-a` for example.
+    pub what: String,
+    /// The features that it could use, none of which is there.
+    pub missing: Vec<Feature>,
+}
+
+fn list(features: &[Feature]) -> String {
+    features.iter().map(Feature::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+/// Says everything that must exist for `model` to be up on a machine with `features`.
+///
+/// # Errors
+/// If the machine lacks something that the lab cannot do without: all that is lacking, at once.
+pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusal>> {
+    let mut choice = Choice::of(model, features)?;
+    let mut objects = Objects::default();
+    objects.insert(Object::Lab(Lab { name: model.lab.clone() }));
+    for (name, segment) in &model.segments {
+        objects.insert(Object::Segment(SegmentObject {
+            name: name.clone(),
+            link: choice.link(segment.driver),
+            mtu: segment.mtu,
+        }));
+    }
+    for (name, node) in &model.nodes {
+        add_node(&mut objects, model, name, node, &mut choice);
+    }
+    add_tunnels(&mut objects, model, &choice);
+    Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
+}
+
+/// What was chosen for this machine, once for the whole lab.
+struct Choice {
+    macvlan: SegmentLink,
+    esp: Esp,
+    ipv6: bool,
+    second_ends: BTreeSet<Name>,
+    notes: BTreeSet<Note>,
+}
+
+impl Choice {
+    fn of(model: &Model, features: &Features) -> Result<Self, Vec<Refusal>> {
+        let refusals = refusals(model, features);
+        if !refusals.is_empty() {
+            return Err(refusals);
+        }
+        let mut notes = BTreeSet::new();
+        let macvlan = parent(features).unwrap_or(SegmentLink::Bridge);
+        let asks_macvlan = model.segments.values().any(|it| it.driver == Driver::Macvlan);
+        if asks_macvlan && macvlan == SegmentLink::Bridge {
+            notes.insert(Note::BridgeForMacvlan);
+        }
+        let esp = if features.has(Feature::Esp) { Esp::Kernel } else { Esp::Userspace };
+        if esp == Esp::Userspace && !model.tunnels.is_empty() {
+            notes.insert(Note::UserspaceEsp);
+        }
+        let ipv6 = features.has(Feature::Ipv6);
+        Ok(Self { macvlan, esp, ipv6, second_ends: BTreeSet::new(), notes })
+    }
+
+    fn link(&self, driver: Driver) -> SegmentLink {
+        match driver {
+            Driver::Macvlan => self.macvlan,
+            Driver::Bridge => SegmentLink::Bridge,
+            Driver::Veth => SegmentLink::Pair,
+        }
+    }
+
+    /// The port of the next interface on a segment. A veth pair has two ends; the first interface
+    /// that asks gets the first.
+    fn port(&mut self, name: &Name, segment: &Segment) -> Port {
+        match self.link(segment.driver) {
+            SegmentLink::Bridge => Port::Bridge,
+            SegmentLink::Pair if self.second_ends.insert(name.clone()) => Port::First,
+            SegmentLink::Pair => Port::Second,
+            SegmentLink::Dummy | SegmentLink::VethParent | SegmentLink::Ifb => Port::Macvlan,
+        }
+    }
+}
+
+/// What can carry macvlan interfaces on this machine.
+fn parent(features: &Features) -> Option<SegmentLink> {
+    let parents = [
+        (Feature::Dummy, SegmentLink::Dummy),
+        (Feature::Veth, SegmentLink::VethParent),
+        (Feature::Ifb, SegmentLink::Ifb),
+    ];
+    let parent = parents.into_iter().find(|(feature, _)| features.has(*feature));
+    parent.filter(|_| features.has(Feature::Macvlan)).map(|(_, link)| link)
+}
+
+fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
+    let bridge = features.has(Feature::Bridge) && features.has(Feature::Veth);
+    let segments = model.segments.iter().filter_map(|(name, segment)| {
+        let (possible, missing) = match segment.driver {
+            Driver::Macvlan => {
+                (parent(features).is_some() || bridge, vec![Feature::Macvlan, Feature::Bridge])
+            }
+            Driver::Bridge => (bridge, vec![Feature::Bridge]),
+            Driver::Veth => (features.has(Feature::Veth), vec![Feature::Veth]),
+        };
+        (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
+    });
+    let tunnels = model.tunnels.keys().filter_map(|name| {
+        let possible = features.has(Feature::Esp) || features.has(Feature::Tun);
+        let missing = vec![Feature::Esp, Feature::Tun];
+        (!possible).then(|| Refusal { what: format!("tunnel {name}"), missing })
+    });
+    let nodes = model.nodes.iter().filter_map(|(name, node)| {
+        let asks = node.interfaces.iter().flat_map(|it| &it.addresses).any(is_ipv6);
+        let refused = asks && !features.has(Feature::Ipv6);
+        refused.then(|| Refusal { what: format!("node {name}"), missing: vec![Feature::Ipv6] })
+    });
+    segments.chain(tunnels).chain(nodes).collect()
+}
+
+fn is_ipv6(address: &IpNet) -> bool {
+    address.addr().is_ipv6()
+}
+
+fn add_node(objects: &mut Objects, model: &Model, name: &Name, node: &Node, choice: &mut Choice) {
+    objects.insert(Object::Node(NodeObject {
+        name: name.clone(),
+        image: node.image.clone(),
+        limits: node.limits,
+    }));
+    add_sysctls(objects, name, node, choice);
+    add_interfaces(objects, model, name, node, choice);
+    for route in &node.routes {
+        objects.insert(Object::Route(Route {
+            node: name.clone(),
+            to: route.to,
+            via: route.via.clone(),
+        }));
+    }
+    for (path, content) in [
+        ("/etc/hostname", format!("{name}\n")),
+        ("/etc/hosts", hosts(model, name)),
+        ("/etc/resolv.conf", "# This lab has no name server; see /etc/hosts.\n".to_owned()),
+    ] {
+        objects.insert(file(name, path, content));
+    }
+    objects.insert(Object::Init(Init { node: name.clone() }));
+    for service in &node.services {
+        objects.insert(Object::Service(NodeService {
+            node: name.clone(),
+            service: service.clone(),
+            reads: vec![],
+        }));
+    }
+}
+
+fn file(node: &Name, path: &str, content: String) -> Object {
+    Object::File(File { node: node.clone(), path: path.to_owned(), mode: 0o644, content })
+}
+
+/// Settings that every node has, so that a lab does not depend on the host's: a new network
+/// namespace takes many of them over from the first one (`net.core.devconf_inherit_init_net`).
+fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice) {
+    let forward = match node.forwarding {
+        Forwarding::On => "1",
+        Forwarding::Off => "0",
+    };
+    let mut settings = vec![
+        ("net/ipv4/conf/all/accept_redirects", "0"),
+        ("net/ipv4/conf/all/rp_filter", "0"),
+        ("net/ipv4/conf/all/send_redirects", "0"),
+        ("net/ipv4/conf/default/rp_filter", "0"),
+        ("net/ipv4/conf/default/send_redirects", "0"),
+        ("net/ipv4/ip_forward", forward),
+    ];
+    if choice.ipv6 {
+        settings.extend([
+            ("net/ipv6/conf/all/forwarding", forward),
+            ("net/ipv6/conf/default/accept_ra", "0"),
+            // An interface without IPv6 addresses stays silent in IPv6.
+            ("net/ipv6/conf/default/disable_ipv6", "1"),
+        ]);
+    }
+    let mut add = |key: &str, value: &str| {
+        objects.insert(match interface_key(node, key) {
+            Some((interface, family, key)) => Object::InterfaceSysctl(InterfaceSysctl {
+                node: name.clone(),
+                interface: interface.clone(),
+                family: family.to_owned(),
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }),
+            None => Object::Sysctl(Sysctl {
+                node: name.clone(),
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }),
+        });
+    };
+    settings.into_iter().for_each(|(key, value)| add(key, value));
+    node.sysctls.iter().for_each(|(key, value)| add(key, value));
+}
+
+/// Splits `net/ipv4/conf/eth0/rp_filter` if `eth0` is an interface of the node.
+fn interface_key<'a>(
+    node: &'a Node,
+    key: &'a str,
+) -> Option<(&'a crate::name::InterfaceName, &'a str, &'a str)> {
+    let mut parts = key.split('/');
+    let (Some("net"), Some(family), Some("conf"), Some(interface), Some(key), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let interface = node.interfaces.iter().find(|it| it.name.as_str() == interface)?;
+    Some((&interface.name, family, key))
+}
+
+fn add_interfaces(
+    objects: &mut Objects,
+    model: &Model,
+    name: &Name,
+    node: &Node,
+    choice: &mut Choice,
+) {
+    for interface in &node.interfaces {
+        let segment = &model.segments[&interface.segment];
+        objects.insert(Object::Interface(Interface {
+            node: name.clone(),
+            name: interface.name.clone(),
+            segment: interface.segment.clone(),
+            port: choice.port(&interface.segment, segment),
+            mac: interface.mac,
+            mtu: interface.mtu,
+        }));
+        if interface.addresses.iter().any(is_ipv6) {
+            objects.insert(Object::InterfaceSysctl(InterfaceSysctl {
+                node: name.clone(),
+                interface: interface.name.clone(),
+                family: "ipv6".to_owned(),
+                key: "disable_ipv6".to_owned(),
+                value: "0".to_owned(),
+            }));
+        }
+        for address in &interface.addresses {
+            objects.insert(Object::Address(Address {
+                node: name.clone(),
+                interface: interface.name.clone(),
+                address: *address,
+            }));
+        }
+    }
+}
+
+/// What `/etc/hosts` of `node` says. Of a node with several addresses, those on a segment that it
+/// shares with `node` come first, since the first one found is used (hosts(5)).
+fn hosts(model: &Model, node: &Name) -> String {
+    let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+    let near: BTreeSet<&Name> = segments(model, node).collect();
+    for (name, other) in &model.nodes {
+        let (shared, apart): (Vec<_>, Vec<_>) =
+            other.interfaces.iter().partition(|it| near.contains(&it.segment));
+        for address in shared.into_iter().chain(apart).flat_map(|it| &it.addresses) {
+            text.push_str(&format!("{} {name}\n", address.addr()));
+        }
+    }
+    text
+}
+
+fn segments<'a>(model: &'a Model, node: &Name) -> impl Iterator<Item = &'a Name> {
+    model.nodes[node].interfaces.iter().map(|it| &it.segment)
+}
+
+fn add_tunnels(objects: &mut Objects, model: &Model, choice: &Choice) {
+    if model.tunnels.is_empty() {
+        return;
+    }
+    objects.insert(Object::Authority(Authority {
+        lab: model.lab.clone(),
+        days: CERTIFICATE_DAYS,
+    }));
+    let ends: BTreeSet<&Name> = model
+        .tunnels
+        .values()
+        .flat_map(|it| [&it.initiator.node, &it.responder.node])
+        .collect();
+    for node in ends {
+        add_gateway(objects, model, node, choice.esp);
+    }
+    for tunnel in model.tunnels.values() {
+        objects.insert(Object::Tunnel(tunnel.clone()));
+    }
+}
+
+/// What a node with tunnels needs besides them: strongSwan, its configuration and its credential.
+fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, esp: Esp) {
+    let tunnels: Vec<&Tunnel> = model
+        .tunnels
+        .values()
+        .filter(|it| it.initiator.node == *node || it.responder.node == *node)
+        .collect();
+    let addresses: BTreeSet<IpAddr> = tunnels
+        .iter()
+        .flat_map(|it| [&it.initiator, &it.responder])
+        .filter(|end| end.node == *node)
+        .map(|end| end.address)
+        .collect();
+    objects.insert(Object::Credential(Credential {
+        node: node.clone(),
+        addresses: addresses.into_iter().collect(),
+    }));
+    objects.insert(file(node, ipsec::STRONGSWAN_CONF, ipsec::strongswan_conf(esp)));
+    objects.insert(file(node, ipsec::SWANCTL_CONF, ipsec::swanctl_conf(&tunnels, node, esp)));
+    objects.insert(Object::Service(NodeService {
+        node: node.clone(),
+        service: ipsec::charon_service(),
+        reads: vec![ipsec::STRONGSWAN_CONF.to_owned()],
+    }));
+}

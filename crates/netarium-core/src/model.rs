@@ -166,6 +166,16 @@ pub enum Via {
     Prohibit,
 }
 
+impl Via {
+    /// The interface that such a packet leaves by, if it leaves.
+    pub fn interface(&self) -> Option<&InterfaceName> {
+        match self {
+            Self::Gateway { interface, .. } | Self::Interface(interface) => Some(interface),
+            Self::Unreachable | Self::Blackhole | Self::Prohibit => None,
+        }
+    }
+}
+
 /// A program that runs in a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Service {

@@ -110,6 +110,11 @@ impl InterfaceName {
         Ok(Self(word.to_owned()))
     }
 
+    /// A name that sorts before every other, for looking up ranges. No interface has it.
+    pub(crate) fn lowest() -> Self {
+        Self(String::new())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -368,6 +368,49 @@ impl Objects {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The addresses that lead to the gateway of a route: those on its interface whose prefix has
+    /// the gateway in it.
+    pub(crate) fn addresses_towards<'a>(
+        &'a self,
+        node: &'a Name,
+        via: &'a Via,
+    ) -> impl Iterator<Item = Id> + 'a {
+        let gateway = match via {
+            Via::Gateway { address, interface } => Some((*address, interface)),
+            _ => None,
+        };
+        self.addresses(node)
+            .filter(move |it| {
+                gateway.is_some_and(|(address, interface)| {
+                    it.interface == *interface && it.address.contains(&address)
+                })
+            })
+            .map(|it| Id::Address(it.node.clone(), it.interface.clone(), it.address.addr()))
+    }
+
+    /// The address `address` of `node`, on whichever interface.
+    pub(crate) fn address_of<'a>(
+        &'a self,
+        node: &'a Name,
+        address: IpAddr,
+    ) -> impl Iterator<Item = Id> + 'a {
+        self.addresses(node)
+            .filter(move |it| it.address.addr() == address)
+            .map(|it| Id::Address(it.node.clone(), it.interface.clone(), it.address.addr()))
+    }
+
+    fn addresses<'a>(&'a self, node: &'a Name) -> impl Iterator<Item = &'a Address> {
+        let first = Id::Address(
+            node.clone(),
+            InterfaceName::lowest(),
+            IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        );
+        self.0
+            .range(first..)
+            .map_while(|(_, object)| if let Object::Address(it) = object { Some(it) } else { None })
+            .take_while(move |it| it.node == *node)
+    }
 }
 
 impl FromIterator<Object> for Objects {

@@ -8,7 +8,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Via;
 use crate::object::{Id, Object, Objects};
 
 /// One thing to do. It names everything that is needed to do it.
@@ -42,3 +41,129 @@ impl fmt::Display for Step {
         write!(f, "{word} {}", self.object().id())
     }
 }
+
+/// The steps that turn `observed` into `desired`: removals in the reverse order of creation, then
+/// everything else in the order of creation.
+///
+/// What stands on an object that is made anew, changed or missing is made anew too. What is carried
+/// away by the removal of another object is not removed by a step of its own.
+pub fn diff(desired: &Objects, observed: &Objects) -> Vec<Step> {
+    let gone = gone(desired, observed);
+    let removals = observed
+        .iter()
+        .rev()
+        .filter(|(id, object)| gone.contains(id) && !is_carried_away(object, &gone))
+        .map(|(_, object)| Step::Remove(object.clone()));
+    let additions = desired.iter().filter_map(|(id, wanted)| {
+        match observed.get(id).filter(|_| !gone.contains(id)) {
+            None => Some(Step::Create(wanted.clone())),
+            Some(present) if present == wanted => None,
+            Some(_) => Some(Step::Replace(wanted.clone())),
+        }
+    });
+    removals.chain(additions).collect()
+}
+
+/// Brings `objects` up to date with a step that has been done: the record of a lab is kept so.
+pub fn record(objects: &mut Objects, step: &Step) {
+    match step {
+        Step::Create(object) | Step::Replace(object) => objects.insert(object.clone()),
+        Step::Remove(object) => {
+            let mut gone = BTreeSet::from([object.id()]);
+            for (id, carried) in objects.iter() {
+                let carriers = carriers(carried);
+                let is_gone = |carrier: &Id| gone.contains(carrier) || !objects.contains(carrier);
+                if !carriers.is_empty() && carriers.iter().all(is_gone) {
+                    gone.insert(id.clone());
+                }
+            }
+            gone.iter().for_each(|id| drop(objects.remove(id)));
+        }
+    }
+}
+
+/// What of `observed` cannot stay. One pass is enough: in the order of creation an object comes
+/// after everything that it stands on.
+fn gone<'a>(desired: &Objects, observed: &'a Objects) -> BTreeSet<&'a Id> {
+    let mut gone = BTreeSet::new();
+    for (id, present) in observed.iter() {
+        let stays = desired.get(id).is_some_and(|wanted| {
+            (present == wanted || can_change_in_place(wanted))
+                && bases(wanted, desired)
+                    .iter()
+                    .chain(&bases(present, observed))
+                    .all(|base| !gone.contains(base) && is_unchanged(base, desired, observed))
+        });
+        if !stays {
+            gone.insert(id);
+        }
+    }
+    gone
+}
+
+fn is_unchanged(id: &Id, desired: &Objects, observed: &Objects) -> bool {
+    observed.get(id).is_some_and(|present| desired.get(id) == Some(present))
+}
+
+fn is_carried_away(object: &Object, gone: &BTreeSet<&Id>) -> bool {
+    let carriers = carriers(object);
+    !carriers.is_empty() && carriers.iter().all(|id| gone.contains(id))
+}
+
+/// Whether one request of the kernel, or one rename, changes the object without a gap.
+fn can_change_in_place(object: &Object) -> bool {
+    matches!(
+        object,
+        Object::Sysctl(_) | Object::InterfaceSysctl(_) | Object::Route(_) | Object::File(_)
+    )
+}
+
+/// What an object stands on. Some of it shows only beside the others of the same set.
+fn bases(object: &Object, all: &Objects) -> Vec<Id> {
+    let mut bases = carriers(object);
+    match object {
+        Object::Interface(it) => bases.push(Id::Segment(it.segment.clone())),
+        Object::Route(it) => bases.extend(all.addresses_towards(&it.node, &it.via)),
+        Object::Credential(_) => bases.push(Id::Authority),
+        Object::Service(it) => {
+            bases.extend(it.reads.iter().map(|path| Id::File(it.node.clone(), path.clone())));
+        }
+        Object::Tunnel(it) => {
+            for end in [&it.initiator, &it.responder] {
+                bases.push(Id::Credential(end.node.clone()));
+                bases.push(Id::Service(end.node.clone(), crate::ipsec::service_name()));
+                bases.extend(all.address_of(&end.node, end.address));
+            }
+        }
+        _ => {}
+    }
+    bases
+}
+
+/// The objects that take this one along when all of them are removed.
+fn carriers(object: &Object) -> Vec<Id> {
+    match object {
+        Object::Lab(_) => vec![],
+        Object::Authority(_) | Object::Segment(_) | Object::Node(_) => vec![Id::Lab],
+        Object::Sysctl(it) => vec![Id::Node(it.node.clone())],
+        Object::Interface(it) => vec![Id::Node(it.node.clone())],
+        Object::InterfaceSysctl(it) => {
+            vec![Id::Interface(it.node.clone(), it.interface.clone())]
+        }
+        Object::Address(it) => vec![Id::Interface(it.node.clone(), it.interface.clone())],
+        Object::Route(it) => vec![match it.via.interface() {
+            Some(interface) => Id::Interface(it.node.clone(), interface.clone()),
+            None => Id::Node(it.node.clone()),
+        }],
+        Object::Credential(it) => vec![Id::Node(it.node.clone())],
+        Object::File(it) => vec![Id::Node(it.node.clone())],
+        Object::Init(it) => vec![Id::Node(it.node.clone())],
+        Object::Service(it) => vec![Id::Init(it.node.clone())],
+        Object::Tunnel(it) => {
+            vec![Id::Init(it.initiator.node.clone()), Id::Init(it.responder.node.clone())]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
