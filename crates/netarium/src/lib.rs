@@ -1,1 +1,6 @@
 //! Virtual networks out of containers.
+
+pub mod image;
+mod linux;
+
+pub use linux::stage::run_if_stage;
