@@ -1,1 +1,0 @@
-//! strongSwan's configuration of a tunnel.
