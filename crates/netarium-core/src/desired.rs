@@ -15,8 +15,9 @@ use crate::ipsec::{self, Esp};
 use crate::model::{Driver, Forwarding, Model, Node, Segment, Tunnel};
 use crate::name::Name;
 use crate::object::{
-    Address, Authority, Credential, File, Init, Interface, InterfaceSysctl, Lab, Node as NodeObject,
-    NodeService, Object, Objects, Port, Route, Segment as SegmentObject, SegmentLink, Sysctl,
+    Address, Authority, Credential, File, Init, Interface, InterfaceSysctl, Lab,
+    Node as NodeObject, NodeService, Object, Objects, Port, Route, Segment as SegmentObject,
+    SegmentLink, Sysctl, Tunnel as TunnelObject,
 };
 
 /// How long the lab's certificates are valid: they should outlive a course.
@@ -330,20 +331,14 @@ fn add_tunnels(objects: &mut Objects, model: &Model, choice: &Choice) {
     if model.tunnels.is_empty() {
         return;
     }
-    objects.insert(Object::Authority(Authority {
-        lab: model.lab.clone(),
-        days: CERTIFICATE_DAYS,
-    }));
-    let ends: BTreeSet<&Name> = model
-        .tunnels
-        .values()
-        .flat_map(|it| [&it.initiator.node, &it.responder.node])
-        .collect();
+    objects.insert(Object::Authority(Authority { lab: model.lab.clone(), days: CERTIFICATE_DAYS }));
+    let ends: BTreeSet<&Name> =
+        model.tunnels.values().flat_map(|it| [&it.initiator.node, &it.responder.node]).collect();
     for node in ends {
         add_gateway(objects, model, node, choice.esp);
     }
     for tunnel in model.tunnels.values() {
-        objects.insert(Object::Tunnel(tunnel.clone()));
+        objects.insert(Object::Tunnel(TunnelObject { tunnel: tunnel.clone(), esp: choice.esp }));
     }
 }
 
@@ -365,7 +360,7 @@ fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, esp: Esp) {
         addresses: addresses.into_iter().collect(),
     }));
     objects.insert(file(node, ipsec::STRONGSWAN_CONF, ipsec::strongswan_conf(esp)));
-    objects.insert(file(node, ipsec::SWANCTL_CONF, ipsec::swanctl_conf(&tunnels, node, esp)));
+    objects.insert(file(node, ipsec::SWANCTL_CONF, ipsec::swanctl_conf(tunnels, node, esp)));
     objects.insert(Object::Service(NodeService {
         node: node.clone(),
         service: ipsec::charon_service(),

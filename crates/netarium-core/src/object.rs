@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::model::{Image, Limits, Service, Tunnel, Via};
+use crate::ipsec::Esp;
+use crate::model::{self, Image, Limits, Service, Via};
 use crate::name::{InterfaceName, Name};
 
 /// What tells one object from every other of its lab.
@@ -256,6 +257,15 @@ pub struct NodeService {
     pub reads: Vec<String>,
 }
 
+/// A tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Its ends and what it carries.
+    pub tunnel: model::Tunnel,
+    /// Who encrypts its packets.
+    pub esp: Esp,
+}
+
 impl Object {
     /// What tells it from every other.
     pub fn id(&self) -> Id {
@@ -280,7 +290,7 @@ impl Object {
             Self::File(it) => Id::File(it.node.clone(), it.path.clone()),
             Self::Init(it) => Id::Init(it.node.clone()),
             Self::Service(it) => Id::Service(it.node.clone(), it.service.name.clone()),
-            Self::Tunnel(it) => Id::Tunnel(it.name.clone()),
+            Self::Tunnel(it) => Id::Tunnel(it.tunnel.name.clone()),
         }
     }
 }

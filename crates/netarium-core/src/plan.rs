@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ipsec;
 use crate::object::{Id, Object, Objects};
 
 /// One thing to do. It names everything that is needed to do it.
@@ -129,9 +130,9 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
             bases.extend(it.reads.iter().map(|path| Id::File(it.node.clone(), path.clone())));
         }
         Object::Tunnel(it) => {
-            for end in [&it.initiator, &it.responder] {
+            for end in [&it.tunnel.initiator, &it.tunnel.responder] {
                 bases.push(Id::Credential(end.node.clone()));
-                bases.push(Id::Service(end.node.clone(), crate::ipsec::service_name()));
+                bases.push(Id::Service(end.node.clone(), ipsec::service_name()));
                 bases.extend(all.address_of(&end.node, end.address));
             }
         }
@@ -160,7 +161,8 @@ fn carriers(object: &Object) -> Vec<Id> {
         Object::Init(it) => vec![Id::Node(it.node.clone())],
         Object::Service(it) => vec![Id::Init(it.node.clone())],
         Object::Tunnel(it) => {
-            vec![Id::Init(it.initiator.node.clone()), Id::Init(it.responder.node.clone())]
+            let ends = [&it.tunnel.initiator, &it.tunnel.responder];
+            ends.map(|end| Id::Init(end.node.clone())).to_vec()
         }
     }
 }

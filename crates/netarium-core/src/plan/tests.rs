@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Image, Limits, Readiness, Restart, Service, Tunnel, TunnelEnd, Via};
+use crate::model::{self, Image, Limits, Readiness, Restart, Service, TunnelEnd, Via};
 use crate::name::{InterfaceName, Name};
 use crate::object::*;
 
@@ -144,24 +144,23 @@ fn add_tunnel(objects: &mut Objects, it: &Variation, days: u32) {
             node: end.node.clone(),
             addresses: vec![end.address],
         }));
-        add_service(objects, &end.node, crate::ipsec::service_name().as_str(), vec![]);
+        add_service(objects, &end.node, ipsec::service_name().as_str(), vec![]);
     }
-    objects.insert(Object::Tunnel(Tunnel {
+    let tunnel = model::Tunnel {
         name: name("tunnel"),
         initiator: end(0),
         responder: end(1),
         ike: String::new(),
         esp: String::new(),
-    }));
+    };
+    objects.insert(Object::Tunnel(Tunnel { tunnel, esp: ipsec::Esp::Kernel }));
 }
 
 /// What is left of a lab when some of it was lost, and with each what it carried.
 fn damaged(mut objects: Objects, lost: &[prop::sample::Index]) -> Objects {
     for index in lost.iter().filter(|_| !objects.is_empty()).collect::<Vec<_>>() {
-        let Some(object) = objects
-            .iter()
-            .nth(index.index(objects.len().max(1)))
-            .map(|(_, object)| object.clone())
+        let Some(object) =
+            objects.iter().nth(index.index(objects.len().max(1))).map(|(_, object)| object.clone())
         else {
             continue;
         };
@@ -262,7 +261,11 @@ fn a_changed_file_restarts_the_service_that_reads_it() {
     let to = Variation { setting: Some(1), ..from.clone() };
     assert_eq!(
         steps(&from, &to),
-        ["remove service node-0/app", "replace file node-0:/etc/app.conf", "create service node-0/app"]
+        [
+            "remove service node-0/app",
+            "replace file node-0:/etc/app.conf",
+            "create service node-0/app"
+        ]
     );
 }
 

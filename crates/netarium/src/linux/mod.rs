@@ -3,7 +3,15 @@
 //! Reading order: [`program`] starts programs, [`stage`] starts our own program again as a process
 //! of one thread, [`idmap`] says whose ids a lab has, [`userns`] makes a namespace with them.
 
+pub(crate) mod capability;
+pub(crate) mod clone;
 pub(crate) mod idmap;
+pub(crate) mod launch;
+pub(crate) mod mount;
+pub(crate) mod namespace;
+pub(crate) mod netlink;
+pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod seccomp;
 pub(crate) mod stage;
 pub(crate) mod userns;

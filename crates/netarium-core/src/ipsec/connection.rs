@@ -1,0 +1,172 @@
+//! The IKE connection of one end of a tunnel, in the words of swanctl.conf(5).
+
+use crate::ipsec::{Esp, ROOT_FILE, Section, credential_file};
+use crate::model::{Tunnel, TunnelEnd};
+use crate::name::Name;
+
+/// Which end of a tunnel this is.
+#[derive(Clone, Copy)]
+enum Side {
+    Initiator,
+    Responder,
+}
+
+/// The connection of `tunnel` as `node` has it: one section, called after the tunnel. It is also
+/// the whole VICI message `load-conn`, but for the files that `certs` and `cacerts` name. There is
+/// none if the tunnel does not end at `node`.
+pub fn connection(tunnel: &Tunnel, node: &Name, esp: Esp) -> Option<Section> {
+    let (local, remote, side) = if tunnel.initiator.node == *node {
+        (&tunnel.initiator, &tunnel.responder, Side::Initiator)
+    } else if tunnel.responder.node == *node {
+        (&tunnel.responder, &tunnel.initiator, Side::Responder)
+    } else {
+        return None;
+    };
+    let ike = Section::new()
+        .value("version", 2)
+        .list("local_addrs", [local.address])
+        .list("remote_addrs", [remote.address])
+        .list("proposals", [&tunnel.ike])
+        .followed_by(behaviour(side, esp))
+        .section("local", local_identity(local))
+        .section("remote", remote_identity(remote))
+        .section(
+            "children",
+            Section::new().section(&tunnel.name, child(tunnel, local, remote, side)),
+        );
+    Some(Section::new().section(&tunnel.name, ike))
+}
+
+/// The text of [`SWANCTL_CONF`](crate::ipsec::SWANCTL_CONF): the connections of those of `tunnels`
+/// that end at `node`. `swanctl --load-all` in the node makes of it what `netarium up` does.
+pub fn swanctl_conf<'a>(
+    tunnels: impl IntoIterator<Item = &'a Tunnel>,
+    node: &Name,
+    esp: Esp,
+) -> String {
+    let connections = tunnels
+        .into_iter()
+        .filter_map(|tunnel| connection(tunnel, node, esp))
+        .fold(Section::new(), Section::followed_by);
+    Section::new().section("connections", connections).to_text()
+}
+
+/// How the IKE association behaves.
+fn behaviour(side: Side, esp: Esp) -> Section {
+    let section = Section::new()
+        // No end of a lab's tunnel changes its address, and without MOBIKE (RFC 4555) the ends do
+        // not move to port 4500 unless something between them translates addresses.
+        .value("mobike", "no")
+        // A daemon that was killed comes back under the same identity: what is left of it at the
+        // other end would keep the routes of the dead association.
+        .value("unique", "replace")
+        // A peer that is gone is noticed within these seconds and the retransmissions.
+        .value("dpd_delay", "10s")
+        .value("rekey_time", "4h");
+    let section = match side {
+        // Whoever pulls a cable out of a lab wants the tunnel back when it is in again, however
+        // long that took. Only the initiator tries, else the two would cross.
+        Side::Initiator => section.value("keyingtries", 0),
+        Side::Responder => section,
+    };
+    match esp {
+        Esp::Kernel => section,
+        // The daemon can send and receive ESP in UDP only (RFC 3948).
+        Esp::Userspace => section.value("encap", "yes"),
+    }
+}
+
+/// How this end shows who it is. Its identity is its address: that is a subject alternative name
+/// of its certificate, as the other end demands, and unlike the node's name it tells two tunnels
+/// between the same nodes apart when they run between different addresses.
+fn local_identity(end: &TunnelEnd) -> Section {
+    Section::new()
+        .value("auth", "pubkey")
+        .list("certs", [credential_file(&end.node)])
+        .value("id", end.address)
+}
+
+/// What the other end must show.
+fn remote_identity(end: &TunnelEnd) -> Section {
+    Section::new()
+        .value("auth", "pubkey")
+        .value("id", end.address)
+        // A chain counts only with a fresh revocation list of every authority in it.
+        .value("revocation", "strict")
+        // Only this lab's root vouches for it, whatever else somebody loads into the daemon.
+        .list("cacerts", [ROOT_FILE])
+}
+
+fn child(tunnel: &Tunnel, local: &TunnelEnd, remote: &TunnelEnd, side: Side) -> Section {
+    let section = Section::new()
+        .list("local_ts", &local.carry)
+        .list("remote_ts", &remote.carry)
+        .list("esp_proposals", [&tunnel.esp])
+        .value("mode", "tunnel")
+        .value("rekey_time", "1h")
+        // Netarium opens the tunnel when both ends are loaded. `trap` would wait for a packet, which
+        // ESP in user space cannot do, and `start` would race with the other end.
+        .value("start_action", "none");
+    match side {
+        Side::Initiator => section.value("dpd_action", "restart"),
+        Side::Responder => section.value("dpd_action", "clear"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(word: &str) -> Name {
+        Name::new(word).unwrap()
+    }
+
+    fn end(node: &str, address: &str, carry: &[&str]) -> TunnelEnd {
+        TunnelEnd {
+            node: name(node),
+            address: address.parse().unwrap(),
+            carry: carry.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        }
+    }
+
+    fn tunnel(word: &str, initiator: TunnelEnd) -> Tunnel {
+        Tunnel {
+            name: name(word),
+            initiator,
+            responder: end("gateway-s", "172.28.28.28", &["10.3.0.0/16"]),
+            ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
+            esp: "aes256gcm16-ecp384".to_owned(),
+        }
+    }
+
+    fn tunnels() -> [Tunnel; 2] {
+        [
+            tunnel("a-to-cloud", end("gateway-a", "172.26.26.26", &["10.1.0.0/16"])),
+            tunnel("b-to-cloud", end("gateway-b", "172.27.27.27", &["10.2.0.0/16", "fd02::/64"])),
+        ]
+    }
+
+    #[test]
+    fn the_initiator_of_one_tunnel_has_one_connection() {
+        insta::assert_snapshot!(swanctl_conf(&tunnels(), &name("gateway-a"), Esp::Kernel));
+    }
+
+    #[test]
+    fn the_gateway_that_answers_two_tunnels_has_two_connections() {
+        insta::assert_snapshot!(swanctl_conf(&tunnels(), &name("gateway-s"), Esp::Userspace));
+    }
+
+    #[test]
+    fn a_node_where_no_tunnel_ends_has_no_connection() {
+        assert_eq!(connection(&tunnels()[0], &name("router"), Esp::Kernel), None);
+        assert_eq!(swanctl_conf(&tunnels(), &name("router"), Esp::Kernel), "connections {\n}\n");
+    }
+
+    #[test]
+    fn a_proposal_cannot_add_settings() {
+        let mut hostile = tunnels()[0].clone();
+        hostile.esp = "aes256\n}\nsecrets {".to_owned();
+        let text = swanctl_conf([&hostile], &name("gateway-a"), Esp::Kernel);
+        assert!(text.contains(r#"esp_proposals = "aes256\n}\nsecrets {""#), "{text}");
+    }
+}

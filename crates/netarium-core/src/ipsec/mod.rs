@@ -1,0 +1,54 @@
+//! strongSwan's configuration: the connections of a node's tunnels, and the daemon's own settings.
+//!
+//! One tree of settings ([`Section`]) is both the text that swanctl(8) reads and the message that
+//! the daemon takes over VICI, so the two cannot differ. Nothing here talks to a daemon.
+
+mod connection;
+mod daemon;
+mod section;
+
+pub use connection::{connection, swanctl_conf};
+pub use daemon::{
+    CHARON, STRONGSWAN_CONF, VICI_SOCKET, charon_service, service_name, strongswan_conf,
+};
+pub use section::{Item, Key, Section};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+
+/// Where swanctl(8) finds the connections of a node.
+pub const SWANCTL_CONF: &str = "/etc/swanctl/conf.d/netarium.conf";
+
+/// Where swanctl(8) finds private keys.
+pub const KEYS: &str = "/etc/swanctl/private";
+
+/// Where swanctl(8) finds certificates of nodes.
+pub const CERTIFICATES: &str = "/etc/swanctl/x509";
+
+/// Where swanctl(8) finds certificates of authorities.
+pub const AUTHORITIES: &str = "/etc/swanctl/x509ca";
+
+/// Where swanctl(8) finds revocation lists.
+pub const REVOCATION_LISTS: &str = "/etc/swanctl/x509crl";
+
+/// The file name, in [`AUTHORITIES`] and [`REVOCATION_LISTS`], of what the root has signed.
+pub const ROOT_FILE: &str = "root.pem";
+
+/// The file name, in [`AUTHORITIES`] and [`REVOCATION_LISTS`], of the intermediate authority.
+pub const INTERMEDIATE_FILE: &str = "intermediate.pem";
+
+/// The file name of a node's own key and certificate, in [`KEYS`] and [`CERTIFICATES`].
+pub fn credential_file(node: &Name) -> String {
+    format!("{node}.pem")
+}
+
+/// Who encrypts the packets of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Esp {
+    /// The kernel (xfrm).
+    Kernel,
+    /// The daemon itself, behind a TUN device (strongSwan's plugin `kernel-libipsec`).
+    Userspace,
+}

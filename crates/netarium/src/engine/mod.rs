@@ -1,0 +1,3 @@
+//! Engines: what runs the steps.
+
+pub(crate) mod native;

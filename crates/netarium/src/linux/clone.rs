@@ -1,0 +1,70 @@
+//! Making a process together with its namespaces (clone(2)).
+//!
+//! Only a process with a single thread may do so here: the child goes on with a copy of its
+//! memory, in which no other thread can have left a lock taken.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use super::process;
+
+/// On which side of [`into_namespaces`] the caller is.
+pub(crate) enum Side {
+    /// The process that called, with its child.
+    Parent(Child),
+    /// The child.
+    Child,
+}
+
+/// A process that was made here.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Stands for the process and no other, also after it has ended (pidfd_open(2)).
+    pub(crate) pidfd: OwnedFd,
+    /// Its number as the host's `/proc` has it.
+    pub(crate) pid: u32,
+}
+
+/// The namespaces that every container of ours has of its own.
+pub(crate) const ALL_NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// Makes a child process in new namespaces, `flags` of clone(2).
+///
+/// # Errors
+/// Those of clone(2), `ENOSPC` for example when there are too many namespaces.
+pub(crate) fn into_namespaces(flags: i32) -> io::Result<Side> {
+    let mut pidfd: i32 = -1;
+    match clone3(flags, &mut pidfd)? {
+        0 => Ok(Side::Child),
+        _ => {
+            let pidfd = take(pidfd);
+            let pid = process::host_pid(&pidfd)?;
+            Ok(Side::Parent(Child { pidfd, pid }))
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "clone3 has no safe wrapper, since it copies the process")]
+fn clone3(flags: i32, pidfd: &mut i32) -> io::Result<libc::c_long> {
+    // SAFETY: clone_args is plain data for which all zero is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = u64::from((flags | libc::CLONE_PIDFD).cast_unsigned());
+    args.pidfd = std::ptr::from_mut(pidfd) as u64;
+    args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    // SAFETY: without CLONE_VM the child has a copy of the memory, as after fork(2), and callers
+    // have a single thread. `args` and `pidfd` outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[expect(unsafe_code, reason = "a raw descriptor from the kernel becomes an owned one")]
+fn take(fd: i32) -> OwnedFd {
+    // SAFETY: clone3 has just made this descriptor for us; nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

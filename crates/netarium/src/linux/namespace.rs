@@ -1,0 +1,48 @@
+//! The one place where a namespace is entered.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::thread::LinkNameSpaceType;
+
+/// The network namespace of a process of ours.
+#[derive(Debug)]
+pub(crate) struct NetworkNamespace(OwnedFd);
+
+impl NetworkNamespace {
+    /// The network namespace that the process with this number in the host's `/proc` is in.
+    ///
+    /// # Errors
+    /// If there is no such process, or it is not ours.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        Ok(Self(File::open(format!("/proc/{pid}/ns/net"))?.into()))
+    }
+
+    /// Calls `visit` inside, on a thread of its own that then ends.
+    ///
+    /// # Errors
+    /// If the namespace cannot be entered.
+    pub(crate) fn enter<T: Send>(&self, visit: impl FnOnce() -> T + Send) -> io::Result<T> {
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    move_this_thread(self.0.as_fd())?;
+                    Ok(visit())
+                })
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+impl AsFd for NetworkNamespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the home of setns: see the module's page")]
+fn move_this_thread(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?)
+}

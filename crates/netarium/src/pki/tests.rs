@@ -1,0 +1,126 @@
+//! Tests of the authority: what is issued, saved and refused.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use netarium_core::name::Name;
+use netarium_core::object;
+
+use super::{Authority, Credential, PkiError};
+
+/// A folder that is removed at the end of the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("netarium-{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn authority(days: u32) -> Result<Authority, PkiError> {
+    let lab = Name::new("site-to-site").unwrap();
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    Authority::create(&object::Authority { lab, days }, now)
+}
+
+fn gateway() -> object::Credential {
+    object::Credential {
+        node: Name::new("gateway-a").unwrap(),
+        addresses: vec!["172.26.26.26".parse().unwrap(), "fd00::1".parse().unwrap()],
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn what_is_saved_is_loaded_and_still_issues() {
+    let folder = Folder::new("saved");
+    let pki = folder.0.join("pki");
+    let made = authority(3650).unwrap();
+    made.save(&pki).unwrap();
+    let loaded = Authority::load(&pki).unwrap();
+    assert_eq!(loaded.object(), made.object());
+    assert_eq!(loaded.key.serialize_pem(), made.key.serialize_pem());
+
+    let issued = loaded.issue(&gateway()).unwrap();
+    issued.save(&pki).unwrap();
+    let again = Credential::load(&pki, &gateway().node).unwrap();
+    assert_eq!(again.object(), &gateway());
+    assert_eq!(again.key(), issued.key());
+    assert_eq!(again.certificate(), issued.certificate());
+}
+
+#[test]
+fn nobody_else_can_read_what_is_saved() {
+    let folder = Folder::new("modes");
+    let pki = folder.0.join("pki");
+    let made = authority(1).unwrap();
+    made.save(&pki).unwrap();
+    made.save(&pki).unwrap();
+    assert_eq!(mode(&pki), 0o700);
+    let files: Vec<PathBuf> = fs::read_dir(&pki).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(files.len(), 6, "{files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+}
+
+#[test]
+fn each_damaged_or_missing_file_is_refused_by_its_path() {
+    let folder = Folder::new("damaged");
+    for name in ["key.pem", "root.pem", "intermediate-revoked.pem", "saved.json"] {
+        authority(1).unwrap().save(&folder.0).unwrap();
+        let path = folder.0.join(name);
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{").unwrap();
+        let refusal = Authority::load(&folder.0).err().unwrap().to_string();
+        assert!(refusal.starts_with(&format!("{} is damaged", path.display())), "{refusal}");
+
+        fs::remove_file(&path).unwrap();
+        let refusal = Authority::load(&folder.0).err().unwrap().to_string();
+        assert_eq!(refusal, format!("cannot read {}", path.display()));
+    }
+}
+
+#[test]
+fn a_validity_beyond_the_calendar_is_refused() {
+    let refusal = authority(u32::MAX).err().unwrap();
+    assert!(matches!(refusal, PkiError::Validity { days: u32::MAX }), "{refusal}");
+}
+
+#[test]
+fn two_authorities_share_no_key() {
+    let (one, other) = (authority(1).unwrap(), authority(1).unwrap());
+    assert_ne!(one.key.serialize_pem(), other.key.serialize_pem());
+    assert_ne!(one.public.root, other.public.root);
+}
+
+#[test]
+fn a_credentials_files_are_where_swanctl_looks() {
+    let credential = authority(1).unwrap().issue(&gateway()).unwrap();
+    let files = credential.files();
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "/etc/swanctl/private/gateway-a.pem",
+            "/etc/swanctl/x509/gateway-a.pem",
+            "/etc/swanctl/x509ca/root.pem",
+            "/etc/swanctl/x509ca/intermediate.pem",
+            "/etc/swanctl/x509crl/root.pem",
+            "/etc/swanctl/x509crl/intermediate.pem",
+        ]
+    );
+    assert!(files.iter().all(|file| file.mode == 0o600 && file.content.starts_with("-----BEGIN ")));
+}
