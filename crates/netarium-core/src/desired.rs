@@ -15,7 +15,7 @@ use crate::ipsec::{self, Esp};
 use crate::model::{Driver, Forwarding, Model, Node, Segment, Tunnel};
 use crate::name::Name;
 use crate::object::{
-    Address, Authority, Credential, File, Init, Interface, InterfaceSysctl, Lab,
+    Address, Authority, Credential, File, Init, Interface, InterfaceSysctl, Lab, LinkState,
     Node as NodeObject, NodeService, Object, Objects, Port, Route, Segment as SegmentObject,
     SegmentLink, Sysctl, Tunnel as TunnelObject,
 };
@@ -288,6 +288,7 @@ fn add_interfaces(
             port: choice.port(&interface.segment, segment),
             mac: interface.mac,
             mtu: interface.mtu,
+            state: LinkState::Up,
         }));
         if interface.addresses.iter().any(is_ipv6) {
             objects.insert(Object::InterfaceSysctl(InterfaceSysctl {

@@ -163,6 +163,18 @@ pub struct Interface {
     pub mac: Mac,
     /// The largest packet, in bytes.
     pub mtu: u32,
+    /// Whether it takes part.
+    pub state: LinkState,
+}
+
+/// Whether an interface takes part in its segment (ip-link(8)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkState {
+    /// It does.
+    Up,
+    /// It does not.
+    Down,
 }
 
 /// How an interface is joined to its segment.

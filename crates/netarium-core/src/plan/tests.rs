@@ -96,6 +96,7 @@ fn add_node(objects: &mut Objects, it: &Variation, number: u8) {
         port: Port::Bridge,
         mac: crate::address::Mac::derive(&name("lab"), &node, &eth0()),
         mtu: it.mtu,
+        state: LinkState::Up,
     }));
     objects.insert(Object::Address(Address {
         node: node.clone(),

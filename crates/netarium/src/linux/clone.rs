@@ -4,7 +4,7 @@
 //! memory, in which no other thread can have left a lock taken.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use super::process;
 
@@ -23,6 +23,17 @@ pub(crate) struct Child {
     pub(crate) pidfd: OwnedFd,
     /// Its number as the host's `/proc` has it.
     pub(crate) pid: u32,
+}
+
+impl Child {
+    /// Waits for its end and tells its exit status; `None` if a signal ended it.
+    pub(crate) fn wait(&self) -> Option<i32> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let ended = rustix::io::retry_on_intr(|| {
+            waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
+        });
+        ended.ok().flatten().and_then(|status| status.exit_status())
+    }
 }
 
 /// The namespaces that every container of ours has of its own.

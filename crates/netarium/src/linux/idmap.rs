@@ -121,6 +121,11 @@ impl IdMap {
         self.gids.zero
     }
 
+    /// How many ids there are inside, users and groups alike.
+    pub fn count(&self) -> u32 {
+        self.uids.len().min(self.gids.len())
+    }
+
     /// Whether there is only one id inside, so that no file can belong to another user than root.
     pub fn is_single(&self) -> bool {
         self.way == Way::Single
@@ -189,6 +194,10 @@ impl Range {
 impl Ids {
     fn one(zero: u32) -> Self {
         Self { zero, more: None, count: 1 }
+    }
+
+    fn len(self) -> u32 {
+        self.count + self.more.map_or(0, |more| more.count)
     }
 
     /// The mapping in the words of `uid_map`: inside, outside, count.

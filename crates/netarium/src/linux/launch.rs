@@ -245,7 +245,11 @@ fn hear(gate: &mut UnixStream, expected: u8) -> Result<(), ChildError> {
     }
 }
 
-fn become_root(single: bool) -> io::Result<()> {
+/// Becomes root of the user namespace that the caller is in.
+///
+/// # Errors
+/// If the namespace has no ids yet.
+pub(crate) fn become_root(single: bool) -> io::Result<()> {
     // Without other ids setgroups(2) is denied (user_namespaces(7)).
     if !single {
         set_thread_groups(&[])?;

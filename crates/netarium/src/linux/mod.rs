@@ -10,6 +10,7 @@ pub(crate) mod launch;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
+pub(crate) mod packet;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod seccomp;

@@ -1,1 +1,16 @@
-//! The native engine.
+//! The native engine: a lab as containers of our own on this machine.
+//!
+//! Reading order: [`worker`] is the process inside a lab that does the work, [`apply`] does steps,
+//! [`observe`] looks at what is there. Below them: [`node`], [`wiring`], [`files`], [`control`] to a
+//! node's first process, [`tunnels`] and [`vici`] to its daemon, and the [`journal`].
+
+pub(crate) mod apply;
+pub(crate) mod control;
+pub(crate) mod files;
+pub(crate) mod journal;
+pub(crate) mod node;
+pub(crate) mod observe;
+pub(crate) mod tunnels;
+pub(crate) mod vici;
+pub(crate) mod wiring;
+pub(crate) mod worker;

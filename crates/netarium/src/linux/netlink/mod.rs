@@ -66,7 +66,6 @@ pub(crate) enum Kind<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewLink<'a> {
     pub(crate) name: &'a str,
-    pub(crate) alias: Option<&'a str>,
     pub(crate) mac: Option<Mac>,
     pub(crate) mtu: Option<u32>,
     /// The bridge that it becomes a port of.
@@ -78,7 +77,7 @@ pub(crate) struct NewLink<'a> {
 impl<'a> NewLink<'a> {
     /// A link with a name and nothing else said.
     pub(crate) fn named(name: &'a str) -> Self {
-        Self { name, alias: None, mac: None, mtu: None, bridge: None, namespace: None }
+        Self { name, mac: None, mtu: None, bridge: None, namespace: None }
     }
 }
 
@@ -147,6 +146,15 @@ impl Netlink {
     pub(crate) fn move_link(&mut self, index: u32, link: &NewLink<'_>) -> Result<()> {
         let mut message = new_link(link);
         message.header.index = index;
+        self.0.change(Message::SetLink(message))
+    }
+
+    /// Gives the link called `name` an alias, a text that the kernel keeps with it. A new link
+    /// cannot have one from the beginning.
+    pub(crate) fn set_alias(&mut self, name: &str, alias: &str) -> Result<()> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
         self.0.change(Message::SetLink(message))
     }
 
@@ -255,7 +263,6 @@ fn new_link(link: &NewLink<'_>) -> LinkMessage {
     message.header.change_mask = LinkFlags::Up;
     let attributes = &mut message.attributes;
     attributes.push(LinkAttribute::IfName(link.name.to_owned()));
-    attributes.extend(link.alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
     attributes.extend(link.mac.map(|mac| LinkAttribute::Address(mac.bytes().to_vec())));
     attributes.extend(link.mtu.map(LinkAttribute::Mtu));
     attributes.extend(link.bridge.map(LinkAttribute::Controller));

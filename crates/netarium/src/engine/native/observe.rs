@@ -1,0 +1,303 @@
+//! Looking at what is there: what the journal says was made, as the kernel and the daemons have it
+//! now.
+//!
+//! Nothing is judged here. What is gone is left out, what has changed is told as it is, and where
+//! somebody knows a reason it becomes a finding.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use netarium_core::control::{Reply, Request, ServiceState, ServiceStatus};
+use netarium_core::ipsec::CHARON;
+use netarium_core::model::Via;
+use netarium_core::name::{InterfaceName, Name};
+use netarium_core::object::{self, Id, Object, Objects, SegmentLink};
+
+use super::node::{self, NodeError, RunningNode};
+use super::tunnels::{self, TunnelStepError};
+use super::worker::Observation;
+use super::{journal, vici, wiring};
+use crate::folder::LabFolder;
+use crate::linux::netlink::{Link, Netlink, NetlinkError, RouteVia};
+use crate::pki::{Authority, Credential};
+
+/// Why it cannot be seen what is there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ObserveError {
+    #[error("cannot read the journal {}", path.display())]
+    Journal { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("cannot ask the kernel about the network")]
+    Netlink(#[from] NetlinkError),
+    #[error(transparent)]
+    Tunnel(#[from] TunnelStepError),
+}
+
+type Result<T> = std::result::Result<T, ObserveError>;
+
+/// Looks at the lab whose network namespace the caller is in.
+///
+/// # Errors
+/// If its records cannot be read or the kernel does not talk. That something is gone is no error.
+pub(crate) fn observe(folder: &LabFolder) -> Result<Observation> {
+    let path = folder.journal();
+    let recorded = journal::replay(&path)
+        .map_err(|source| ObserveError::Journal { path: path.clone(), source })?;
+    let mut look = Look::at(folder, &recorded)?;
+    for (id, object) in recorded.iter() {
+        if let Some(found) = look.find(object) {
+            look.observation.objects.insert(found);
+        } else if matches!(id, Id::Node(_)) {
+            look.note(id, "its first process has ended");
+        }
+    }
+    look.add_unexpected();
+    look.add_tunnels(&recorded)?;
+    Ok(look.observation)
+}
+
+/// What the kernel and the nodes say, gathered once.
+struct Look<'a> {
+    folder: &'a LabFolder,
+    /// The links of the lab's own namespace.
+    segments: Vec<Link>,
+    nodes: BTreeMap<Name, NodeView>,
+    observation: Observation,
+}
+
+/// A node that runs.
+struct NodeView {
+    node: RunningNode,
+    links: Vec<Link>,
+    addresses: Vec<(u32, IpNet)>,
+    routes: Vec<(IpNet, RouteVia)>,
+    services: Vec<ServiceStatus>,
+}
+
+impl NodeView {
+    fn of(mut node: RunningNode, name: &Name) -> Result<Self> {
+        let netlink = node.netlink();
+        let error = |source| NodeError::Netlink { node: name.clone(), source };
+        let links = netlink.links().map_err(error)?;
+        let addresses = netlink.addresses().map_err(error)?;
+        let routes = netlink.routes().map_err(error)?;
+        // A first process that does not answer has no services.
+        let services = match node.control().and_then(|control| control.ask(&Request::Status)) {
+            Ok(Reply::Services(services)) => services,
+            _ => vec![],
+        };
+        Ok(Self { node, links, addresses, routes, services })
+    }
+
+    fn link(&self, name: &InterfaceName) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name.as_str())
+    }
+
+    fn interface(&self, index: u32) -> Option<InterfaceName> {
+        let link = self.links.iter().find(|link| link.index == index)?;
+        InterfaceName::new(&link.name).ok()
+    }
+
+    fn setting(&self, key: &str) -> Option<String> {
+        let path = Path::new("/proc/sys").join(key);
+        let value = self.node.namespace.enter(|| fs::read_to_string(path)).ok()?.ok()?;
+        Some(value.trim_end().to_owned())
+    }
+
+    fn has_file(&self, path: &str, mode: u32, content: &[u8]) -> bool {
+        let read = self.node.root().and_then(|root| root.read(path));
+        matches!(read, Ok(Some((found, bytes))) if found == mode && bytes == content)
+    }
+}
+
+impl<'a> Look<'a> {
+    fn at(folder: &'a LabFolder, recorded: &Objects) -> Result<Self> {
+        let mut nodes = BTreeMap::new();
+        for (id, _) in recorded.iter() {
+            if let Id::Node(name) = id
+                && let Some(process) = node::recorded(&folder.node(name))?
+            {
+                let node = RunningNode::open(folder.node(name), process, name)?;
+                nodes.insert(name.clone(), NodeView::of(node, name)?);
+            }
+        }
+        let segments = Netlink::open()?.links()?;
+        Ok(Self { folder, segments, nodes, observation: Observation::default() })
+    }
+
+    fn note(&mut self, id: &Id, text: impl Into<String>) {
+        self.observation.findings.push((id.clone(), text.into()));
+    }
+
+    /// The object as it is now, if it is there.
+    fn find(&mut self, recorded: &Object) -> Option<Object> {
+        match recorded {
+            Object::Lab(_) => Some(recorded.clone()),
+            Object::Authority(_) => {
+                let authority = Authority::load(&self.folder.pki()).ok()?;
+                Some(Object::Authority(authority.object().clone()))
+            }
+            Object::Segment(it) => self.segment(it).map(Object::Segment),
+            Object::Node(it) => self.nodes.get(&it.name).map(|_| recorded.clone()),
+            Object::Init(it) => self.nodes.get(&it.node).map(|_| recorded.clone()),
+            Object::Sysctl(it) => {
+                let value = self.nodes.get(&it.node)?.setting(&it.key)?;
+                Some(Object::Sysctl(object::Sysctl { value, ..it.clone() }))
+            }
+            Object::Interface(it) => {
+                let link = self.nodes.get(&it.node)?.link(&it.name)?;
+                Some(Object::Interface(wiring::observed_interface(it, link)))
+            }
+            Object::InterfaceSysctl(it) => {
+                let key = format!("net/{}/conf/{}/{}", it.family, it.interface, it.key);
+                let value = self.nodes.get(&it.node)?.setting(&key)?;
+                Some(Object::InterfaceSysctl(object::InterfaceSysctl { value, ..it.clone() }))
+            }
+            Object::File(it) => self.file(it).map(Object::File),
+            Object::Credential(it) => self.credential(it).then(|| recorded.clone()),
+            Object::Service(it) => self.service(it).map(Object::Service),
+            // These are told by the kernel and the daemons all at once, not one by one.
+            Object::Address(_) | Object::Route(_) | Object::Tunnel(_) => None,
+        }
+    }
+
+    fn segment(&self, recorded: &object::Segment) -> Option<object::Segment> {
+        let is_it = |link: &&Link| wiring::segment_of(link).as_ref() == Some(&recorded.name);
+        let mut links = self.segments.iter().filter(is_it);
+        let link = match recorded.link {
+            // The ends of a pair are in nodes; each bears the mark.
+            SegmentLink::Pair => {
+                let ends = self.nodes.values().flat_map(|view| &view.links);
+                links.chain(ends.filter(is_it)).next()?
+            }
+            _ => links.find(|link| link.is_up)?,
+        };
+        Some(object::Segment { mtu: link.mtu, ..recorded.clone() })
+    }
+
+    fn file(&self, recorded: &object::File) -> Option<object::File> {
+        let root = self.nodes.get(&recorded.node)?.node.root().ok()?;
+        let (mode, content) = root.read(&recorded.path).ok()??;
+        let content = String::from_utf8_lossy(&content).into_owned();
+        Some(object::File { mode, content, ..recorded.clone() })
+    }
+
+    fn credential(&self, recorded: &object::Credential) -> bool {
+        let Some(view) = self.nodes.get(&recorded.node) else { return false };
+        let Ok(credential) = Credential::load(&self.folder.pki(), &recorded.node) else {
+            return false;
+        };
+        let files = credential.files();
+        credential.object() == recorded
+            && files.iter().all(|it| view.has_file(&it.path, it.mode, it.content.as_bytes()))
+    }
+
+    fn service(&mut self, recorded: &object::NodeService) -> Option<object::NodeService> {
+        let services = &self.nodes.get(&recorded.node)?.services;
+        let id = Id::Service(recorded.node.clone(), recorded.service.name.clone());
+        let found = services.iter().find(|it| it.service.name == recorded.service.name);
+        let Some(found) = found.cloned() else {
+            self.note(&id, "its node's first process does not know it");
+            return None;
+        };
+        match found.state {
+            ServiceState::Failed(reason) => {
+                self.note(&id, reason);
+                None
+            }
+            _ => Some(object::NodeService { service: found.service, ..recorded.clone() }),
+        }
+    }
+
+    /// Addresses on our interfaces, and routes that bear our mark, whoever made them.
+    fn add_unexpected(&mut self) {
+        let mut found = Vec::new();
+        for (name, view) in &self.nodes {
+            for (index, address) in &view.addresses {
+                let Some(interface) = view.interface(*index) else { continue };
+                let is_ours = Id::Interface(name.clone(), interface.clone());
+                if self.observation.objects.contains(&is_ours) {
+                    found.push(Object::Address(object::Address {
+                        node: name.clone(),
+                        interface,
+                        address: *address,
+                    }));
+                }
+            }
+            for (to, via) in &view.routes {
+                if let Some(via) = self.via(view, *via) {
+                    found.push(Object::Route(object::Route { node: name.clone(), to: *to, via }));
+                }
+            }
+        }
+        found.into_iter().for_each(|object| self.observation.objects.insert(object));
+    }
+
+    fn via(&self, view: &NodeView, via: RouteVia) -> Option<Via> {
+        Some(match via {
+            RouteVia::Gateway(address, index) => {
+                Via::Gateway { address, interface: view.interface(index)? }
+            }
+            RouteVia::Interface(index) => Via::Interface(view.interface(index)?),
+            RouteVia::Unreachable => Via::Unreachable,
+            RouteVia::Blackhole => Via::Blackhole,
+            RouteVia::Prohibit => Via::Prohibit,
+        })
+    }
+
+    /// Tunnels stand if both ends say so, of the same association.
+    fn add_tunnels(&mut self, recorded: &Objects) -> Result<()> {
+        let tunnels: Vec<&object::Tunnel> = recorded
+            .iter()
+            .filter_map(|(_, object)| match object {
+                Object::Tunnel(tunnel) => Some(tunnel),
+                _ => None,
+            })
+            .collect();
+        if tunnels.is_empty() {
+            return Ok(());
+        }
+        let runtime = tunnels::runtime()?;
+        let mut associations = BTreeMap::new();
+        for it in tunnels {
+            for node in [&it.tunnel.initiator.node, &it.tunnel.responder.node] {
+                if let Some(view) = self.nodes.get(node)
+                    && !associations.contains_key(node)
+                {
+                    let root = view.node.root_path();
+                    associations.insert(node.clone(), runtime.block_on(vici::list_sas(&root)));
+                }
+            }
+            let reason = missing(it, &associations);
+            match reason {
+                None => self.observation.objects.insert(Object::Tunnel(it.clone())),
+                Some(reason) => self.note(&Id::Tunnel(it.tunnel.name.clone()), reason),
+            }
+        }
+        Ok(())
+    }
+}
+
+type Associations = BTreeMap<Name, std::result::Result<Vec<vici::Sa>, vici::TunnelError>>;
+
+/// Why a tunnel does not stand; `None` if it does.
+fn missing(it: &object::Tunnel, associations: &Associations) -> Option<String> {
+    let mut sides = Vec::new();
+    for node in [&it.tunnel.initiator.node, &it.tunnel.responder.node] {
+        let carrying: Vec<&vici::Sa> = match associations.get(node) {
+            None => return Some(format!("{node} does not run")),
+            Some(Err(_)) => return Some(format!("{CHARON} in {node} does not answer")),
+            Some(Ok(sas)) => sas.iter().filter(|sa| sa.carries(&it.tunnel.name)).collect(),
+        };
+        if carrying.is_empty() {
+            return Some(format!("{node} has no association for it"));
+        }
+        sides.push(carrying);
+    }
+    let joined = sides[0].iter().any(|sa| sides[1].iter().any(|other| sa.is_joined_to(other)));
+    (!joined).then(|| "its two ends have different associations".to_owned())
+}

@@ -1,0 +1,128 @@
+//! The links of a lab: segments in the lab's own network namespace, interfaces in its nodes.
+//!
+//! Links in the lab's namespace are named by a hash, since the kernel's names are short; each
+//! segment bears its name as the alias of its link, which is our mark.
+
+use netarium_core::model::Via;
+use netarium_core::name::Name;
+use netarium_core::object::{Interface, LinkState, Port, Route, Segment, SegmentLink};
+use sha2::{Digest, Sha256};
+
+use super::node::RunningNode;
+use crate::linux::netlink::{Kind, Link, Netlink, NetlinkError, NewLink, namespace};
+
+type Result<T> = std::result::Result<T, NetlinkError>;
+
+/// What the alias of a segment's link begins with.
+const MARK: &str = "netarium:";
+
+/// The alias of a segment's link.
+fn alias(segment: &Name) -> String {
+    format!("{MARK}{segment}")
+}
+
+/// The segment whose link this is.
+pub(crate) fn segment_of(link: &Link) -> Option<Name> {
+    Name::new(link.alias.as_deref()?.strip_prefix(MARK)?).ok()
+}
+
+/// A name for a link: what it is for, and a hash of whose it is.
+fn link_name(letter: char, whose: &str) -> String {
+    let hash = Sha256::digest(whose.as_bytes());
+    let digits: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{letter}{digits}")
+}
+
+/// Makes a segment.
+pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result<()> {
+    let name = link_name('s', segment.name.as_str());
+    let other = link_name('t', segment.name.as_str());
+    let link = NewLink { mtu: Some(segment.mtu), ..NewLink::named(&name) };
+    let peer = NewLink { mtu: Some(segment.mtu), ..NewLink::named(&other) };
+    let alias = alias(&segment.name);
+    match segment.link {
+        SegmentLink::Dummy => netlink.add_link(&link, Kind::Dummy)?,
+        SegmentLink::Ifb => netlink.add_link(&link, Kind::Ifb)?,
+        SegmentLink::Bridge => netlink.add_link(&link, Kind::Bridge)?,
+        SegmentLink::VethParent => netlink.add_link(&link, Kind::Veth(&peer))?,
+        SegmentLink::Pair => {
+            netlink.add_link(&link, Kind::Veth(&peer))?;
+            netlink.set_alias(&other, &alias)?;
+        }
+    }
+    netlink.set_alias(&name, &alias)
+}
+
+/// Removes a segment. Fine if its link is gone, as that of a veth pair is with its nodes.
+pub(crate) fn remove_segment(netlink: &mut Netlink, segment: &Segment) -> Result<()> {
+    delete(netlink, &link_name('s', segment.name.as_str()))
+}
+
+/// Makes an interface in a node, on its segment, and sets it up.
+pub(crate) fn create_interface(
+    segments: &mut Netlink,
+    node: &RunningNode,
+    interface: &Interface,
+) -> Result<()> {
+    let inside = NewLink {
+        mac: Some(interface.mac),
+        mtu: Some(interface.mtu),
+        namespace: namespace(&node.namespace),
+        ..NewLink::named(interface.name.as_str())
+    };
+    let segment = link_name('s', interface.segment.as_str());
+    match interface.port {
+        Port::Macvlan => {
+            let parent = segments.index(&segment)?;
+            segments.add_link(&inside, Kind::Macvlan { parent })
+        }
+        Port::Bridge => {
+            let bridge = Some(segments.index(&segment)?);
+            let name = link_name('p', &format!("{}/{}", interface.node, interface.name));
+            let port = NewLink { mtu: inside.mtu, bridge, ..NewLink::named(&name) };
+            segments.add_link(&port, Kind::Veth(&inside))
+        }
+        Port::First => {
+            let index = segments.index(&segment)?;
+            segments.move_link(index, &inside)
+        }
+        Port::Second => {
+            let index = segments.index(&link_name('t', interface.segment.as_str()))?;
+            segments.move_link(index, &inside)
+        }
+    }
+}
+
+/// Removes an interface from a node. Fine if it is gone already.
+pub(crate) fn remove_interface(node: &mut RunningNode, interface: &Interface) -> Result<()> {
+    delete(node.netlink(), interface.name.as_str())
+}
+
+fn delete(netlink: &mut Netlink, name: &str) -> Result<()> {
+    match netlink.index(name).and_then(|index| netlink.delete_link(index)) {
+        Err(error) if error.is(libc::ENODEV) => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes or changes a route of a node.
+pub(crate) fn set_route(node: &mut RunningNode, route: &Route) -> Result<()> {
+    let netlink = node.netlink();
+    let index = match &route.via {
+        Via::Gateway { interface, .. } | Via::Interface(interface) => {
+            Some(netlink.index(interface.as_str())?)
+        }
+        Via::Unreachable | Via::Blackhole | Via::Prohibit => None,
+    };
+    netlink.set_route(route.to, &route.via, index)
+}
+
+/// The interface as the kernel tells it, where it should be `wanted`.
+pub(crate) fn observed_interface(wanted: &Interface, link: &Link) -> Interface {
+    Interface {
+        mac: link.mac.unwrap_or(wanted.mac),
+        mtu: link.mtu,
+        state: if link.is_up { LinkState::Up } else { LinkState::Down },
+        ..wanted.clone()
+    }
+}

@@ -1,0 +1,215 @@
+//! The worker: a process inside a lab's namespaces that does the steps, or looks at what is there.
+//!
+//! It is a stage (see [`crate::linux::stage`]) of two processes: the first makes the keeper where
+//! the lab is new and enters its namespaces; the second, born in them, does the work, so that what
+//! it starts belongs to the lab. If the caller ends, so does the worker, and with it every node
+//! that was created and not yet started.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use netarium_core::name::Name;
+use netarium_core::object::{Id, Object, Objects};
+use netarium_core::plan::Step;
+use rustix::process::{DumpableBehavior, Signal};
+use rustix::thread::ThreadNameSpaceType;
+use serde::{Deserialize, Serialize};
+
+use super::apply::Apply;
+use super::observe;
+use crate::failure::Failure;
+use crate::folder::LabFolder;
+use crate::linux::clone::{Child, Side, into_namespaces};
+use crate::linux::idmap::{IdMap, IdMapError};
+use crate::linux::launch::{self, LaunchError};
+use crate::linux::process::Process;
+use crate::linux::stage::{Call, StageError};
+
+/// What a worker is called with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// The lab.
+    pub(crate) lab: Name,
+    /// Its folder.
+    pub(crate) folder: LabFolder,
+    /// The folder of images.
+    pub(crate) images: PathBuf,
+    /// The program of nodes, on the host.
+    pub(crate) program: PathBuf,
+    /// Folders of the host that a `host` image must not show.
+    pub(crate) hidden: Vec<PathBuf>,
+    /// What to do.
+    pub(crate) task: Task,
+}
+
+/// What a worker does.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// The steps, and waiting until services are ready and tunnels stand.
+    Apply {
+        /// In this order; tunnels are opened side by side.
+        steps: Vec<Step>,
+        /// How long services and tunnels may take, in milliseconds.
+        patience: u64,
+    },
+    /// Looking at what is there.
+    Observe,
+}
+
+/// What a worker answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// These nodes were created. If any of them has limits the worker waits for a word, so that the
+    /// caller can put their first processes, by number, where limits are kept.
+    Born(Vec<(Name, u32)>),
+    /// The step with this number was done.
+    Did(usize),
+    /// All services have settled.
+    Settled,
+    /// What is there, and what is wrong with it.
+    Observed(Observation),
+    /// It did not work; nothing more will come.
+    Failed(Failure),
+}
+
+/// What is there.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Observation {
+    /// What is there and in order.
+    pub objects: Objects,
+    /// What is not in order, with the reason where it is known.
+    pub findings: Vec<(Id, String)>,
+}
+
+/// Why the worker is not where it should be.
+#[derive(Debug, thiserror::Error)]
+enum EnterError {
+    #[error(transparent)]
+    Map(#[from] IdMapError),
+    #[error("cannot start the keeper of the lab")]
+    Keeper(#[source] LaunchError),
+    #[error("cannot write {}", path.display())]
+    Record { path: PathBuf, source: io::Error },
+    #[error("the keeper of the lab has ended")]
+    NoKeeper(#[source] io::Error),
+    #[error("cannot enter the namespaces of the lab")]
+    Enter(#[source] io::Error),
+}
+
+/// The stage: returns its exit status.
+pub(crate) fn stage(call: &Call) -> i32 {
+    let order: Order = match call.words() {
+        Ok(order) => order,
+        Err(error) => return fail(call, Failure::of(&error)),
+    };
+    match enter(&order) {
+        Ok(Place::Outside(child)) => child.wait().unwrap_or(1),
+        Ok(Place::Inside { ids }) => match work(call, &order, ids) {
+            Ok(()) => 0,
+            Err(failure) => fail(call, failure),
+        },
+        Err(error) => fail(call, Failure::of(&error).with_hint(hint(&error))),
+    }
+}
+
+fn fail(call: &Call, failure: Failure) -> i32 {
+    // A caller that is gone does not want to know.
+    call.answer(&Answer::Failed(failure)).ok();
+    1
+}
+
+fn hint(error: &EnterError) -> Option<String> {
+    match error {
+        EnterError::Map(error) | EnterError::Keeper(LaunchError::Map(error)) => error.hint(),
+        EnterError::Keeper(LaunchError::Clone(_)) => Some(
+            "user namespaces may be forbidden here: `netarium doctor` tells more".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// In which of the two processes the caller is.
+enum Place {
+    Outside(Child),
+    Inside { ids: u32 },
+}
+
+fn enter(order: &Order) -> Result<Place, EnterError> {
+    let map = IdMap::of_caller()?;
+    let keeper = match &order.task {
+        Task::Apply { steps, .. } if matches!(steps.first(), Some(Step::Create(Object::Lab(_)))) => {
+            start_keeper(order, &map)?
+        }
+        _ => recorded_keeper(&order.folder).map_err(EnterError::NoKeeper)?,
+    };
+    let pidfd = keeper.open().map_err(EnterError::NoKeeper)?;
+    let namespaces =
+        ThreadNameSpaceType::USER | ThreadNameSpaceType::PROCESS_ID | ThreadNameSpaceType::NETWORK;
+    let inside = || -> io::Result<Side> {
+        rustix::thread::move_into_thread_name_spaces(std::os::fd::AsFd::as_fd(&pidfd), namespaces)?;
+        launch::become_root(map.is_single())?;
+        // A process that changed its ids hides its files in /proc, also from its own children's
+        // namespaces, which are given their ids there.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+        into_namespaces(0)
+    };
+    match inside().map_err(EnterError::Enter)? {
+        Side::Parent(child) => Ok(Place::Outside(child)),
+        Side::Child => {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+                .map_err(|error| EnterError::Enter(error.into()))?;
+            Ok(Place::Inside { ids: map.count() })
+        }
+    }
+}
+
+fn start_keeper(order: &Order, map: &IdMap) -> Result<Process, EnterError> {
+    let child = launch::start_keeper(map, &order.program, order.lab.as_str())
+        .map_err(EnterError::Keeper)?;
+    let path = order.folder.keeper();
+    let record = |source| EnterError::Record { path: path.clone(), source };
+    let keeper = Process::of(child.pid).map_err(record)?;
+    write_record(&path, &keeper).map_err(record)?;
+    Ok(keeper)
+}
+
+/// The keeper that is on record, whether it lives or not.
+///
+/// # Errors
+/// If there is no record.
+pub(crate) fn recorded_keeper(folder: &LabFolder) -> io::Result<Process> {
+    Ok(serde_json::from_slice(&fs::read(folder.keeper())?)?)
+}
+
+/// Writes a record in one step: a crash leaves the old one or the new one.
+///
+/// # Errors
+/// If the disk is full, for example.
+pub(crate) fn write_record(path: &Path, record: &impl Serialize) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = fs::File::create(&fresh)?;
+    file.write_all(&serde_json::to_vec(record)?)?;
+    fs::rename(&fresh, path)
+}
+
+fn work(call: &Call, order: &Order, ids: u32) -> Result<(), Failure> {
+    let answer = |answer: Answer| call.answer(&answer).map_err(|error| gone(&error));
+    match &order.task {
+        Task::Observe => {
+            let observation = observe::observe(&order.folder).map_err(|it| Failure::of(&it))?;
+            answer(Answer::Observed(observation))
+        }
+        Task::Apply { steps, patience } => {
+            let patience = std::time::Duration::from_millis(*patience);
+            let mut apply = Apply::begin(order, ids, patience).map_err(|it| Failure::of(&it))?;
+            apply.run(steps, call)?;
+            answer(Answer::Settled)
+        }
+    }
+}
+
+/// The failure of a worker whose caller is gone. Nobody will read it.
+pub(super) fn gone(error: &StageError) -> Failure {
+    Failure::of(error)
+}
