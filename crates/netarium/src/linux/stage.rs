@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 
-use crate::image::build;
+use crate::image::workshop;
 use crate::linux::program::{Program, ProgramError};
 
 /// What the names of stages begin with.
@@ -92,7 +92,7 @@ impl Stage {
 
     fn run(self, call: Call) -> i32 {
         match self {
-            Self::Image => build::stage(call),
+            Self::Image => workshop::stage(&call),
         }
     }
 }

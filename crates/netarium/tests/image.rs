@@ -1,0 +1,170 @@
+//! Images are built, interrupted and removed for real, as root and as an ordinary user.
+//!
+//! The test program is also the stage program, hence no harness: it has to look whether it is a
+//! stage before there are threads. Every test has a store of its own in a temporary folder, and
+//! asserts at its end that nothing else is left there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use netarium::image::{ImageError, ImageEvent, Store};
+use netarium_core::model::Recipe;
+use netarium_core::name::Name;
+
+fn main() -> ExitCode {
+    netarium::run_if_stage();
+    let tests: [(&str, fn() -> Result<(), Failed>); 4] = [
+        ("an_image_is_built_once_and_can_be_removed", an_image_is_built_once_and_can_be_removed),
+        ("an_interrupted_build_leaves_nothing", an_interrupted_build_leaves_nothing),
+        ("a_package_that_does_not_exist_is_named", a_package_that_does_not_exist_is_named),
+        ("a_word_that_is_an_option_is_refused", a_word_that_is_an_option_is_refused),
+    ];
+    let tests = tests.map(|(name, test)| Trial::test(name, test));
+    libtest_mimic::run(&Arguments::from_args(), tests.into()).exit_code()
+}
+
+fn an_image_is_built_once_and_can_be_removed() -> Result<(), Failed> {
+    let test = TestStore::new("build")?;
+    let recipe = recipe(&["iproute2"]);
+    test.leave_half_a_build(&recipe)?;
+    let events = Mutex::new(Vec::new());
+    let rootfs = run(test.store.ensure(&recipe, &|event| events.lock().unwrap().push(event)))?;
+    for file in ["usr/bin/dpkg", "usr/bin/ip", "etc/machine-id", "bin/sh"] {
+        assert!(rootfs.join(file).exists(), "{file}");
+    }
+    assert!(fs::symlink_metadata(rootfs.join("bin"))?.is_symlink(), "/usr is merged");
+    assert_eq!(fs::read_to_string(rootfs.join("etc/machine-id"))?, "");
+    assert_eq!(fs::read_dir(rootfs.join("usr/share/doc"))?.count(), 0);
+    let owner = fs::metadata(rootfs.join("etc/passwd"))?.uid();
+    assert!(owner != 0, "root of the image is root of the host");
+    assert_steps(&events.into_inner().unwrap());
+
+    run(test.store.ensure(&recipe, &|event| panic!("{event:?}, though it is there")))?;
+    let stored = test.store.list()?;
+    assert_eq!(stored.len(), 1);
+    assert!(stored[0].bytes > 30_000_000, "{stored:?}");
+    let hold = run(test.store.hold(&recipe.digest()))?;
+    let error = run(test.store.remove("tiny")).unwrap_err();
+    assert!(matches!(error, ImageError::InUse { .. }), "{error}");
+    drop(hold);
+    run(test.store.remove(&recipe.digest()[..8]))?;
+    test.is_empty()
+}
+
+fn an_interrupted_build_leaves_nothing() -> Result<(), Failed> {
+    let test = TestStore::new("interrupted")?;
+    let recipe = recipe(&["iproute2"]);
+    run(async {
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let report = move |event| {
+            if matches!(&event, ImageEvent::Step { text, .. } if text.starts_with("unpacking")) {
+                sender.send(()).ok();
+            }
+        };
+        tokio::select! {
+            built = test.store.ensure(&recipe, &report) => panic!("not interrupted: {built:?}"),
+            _ = receiver.recv() => {}
+        }
+    });
+    // The stage cleans up and then lets go of the lock.
+    fs::File::open(test.lock_of(&recipe))?.lock()?;
+    fs::remove_file(test.lock_of(&recipe))?;
+    test.is_empty()
+}
+
+fn a_package_that_does_not_exist_is_named() -> Result<(), Failed> {
+    let test = TestStore::new("package")?;
+    let error = run(test.store.ensure(&recipe(&["no-such-package"]), &|_| ())).unwrap_err();
+    assert!(error.to_string().contains("Unable to locate package no-such-package"), "{error}");
+    assert!(error.hint().is_some());
+    fs::remove_file(test.lock_of(&recipe(&["no-such-package"])))?;
+    test.is_empty()
+}
+
+fn a_word_that_is_an_option_is_refused() -> Result<(), Failed> {
+    let test = TestStore::new("word")?;
+    for word in ["--help", "a,b", "./a.deb", "a b", "", "?essential", "a'b"] {
+        let error = run(test.store.ensure(&recipe(&[word]), &|_| ())).unwrap_err();
+        assert!(matches!(error, ImageError::Word { .. }), "{error}");
+        fs::remove_file(test.lock_of(&recipe(&[word])))?;
+    }
+    test.is_empty()
+}
+
+/// A build begins, goes on and is done, never goes back, and says what it counts.
+fn assert_steps(events: &[ImageEvent]) {
+    assert!(matches!(events.first(), Some(ImageEvent::Started { packages: 1 })), "{events:?}");
+    assert!(matches!(events.last(), Some(ImageEvent::Done { .. })), "{events:?}");
+    let mut before = 0;
+    for event in events {
+        if let ImageEvent::Step { done, total, .. } = event {
+            assert!(before <= *done && done <= total, "{event:?} after {before}");
+            before = *done;
+        }
+    }
+    let told = |what| {
+        events
+            .iter()
+            .any(|event| matches!(event, ImageEvent::Step { text, .. } if text.starts_with(what)))
+    };
+    for what in ["downloading 1/", "unpacking 1/", "setting up 1/"] {
+        assert!(told(what), "{what}");
+    }
+}
+
+struct TestStore {
+    store: Store,
+    folder: PathBuf,
+}
+
+impl TestStore {
+    fn new(test: &str) -> Result<Self, Failed> {
+        let folder =
+            std::env::temp_dir().join(format!("netarium-image-{test}-{}", std::process::id()));
+        fs::create_dir(&folder)?;
+        Ok(Self { store: Store::at(&folder.join("images"))?, folder })
+    }
+
+    fn lock_of(&self, recipe: &Recipe) -> PathBuf {
+        self.store.folder().join(format!("{}.lock", recipe.digest()))
+    }
+
+    /// What a build leaves that was killed together with its stage, and a trap.
+    fn leave_half_a_build(&self, recipe: &Recipe) -> Result<(), Failed> {
+        let half = self.store.folder().join(format!(".building-{}", recipe.digest()));
+        fs::create_dir_all(half.join("rootfs/etc"))?;
+        std::os::unix::fs::symlink("/etc", half.join("rootfs/trap"))?;
+        Ok(())
+    }
+
+    fn is_empty(self) -> Result<(), Failed> {
+        let left: Vec<PathBuf> = fs::read_dir(self.store.folder())?
+            .map(|entry| entry.map(|e| e.path()))
+            .collect::<Result<_, _>>()?;
+        assert_eq!(left, Vec::<PathBuf>::new());
+        Ok(())
+    }
+}
+
+impl Drop for TestStore {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn recipe(packages: &[&str]) -> Recipe {
+    Recipe {
+        name: Name::new("tiny").unwrap(),
+        suite: "bookworm".to_owned(),
+        packages: packages.iter().map(ToString::to_string).collect::<BTreeSet<_>>(),
+    }
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
