@@ -31,7 +31,6 @@ fn main() -> ExitCode {
 fn an_image_is_built_once_and_can_be_removed() -> Result<(), Failed> {
     let test = TestStore::new("build")?;
     let recipe = recipe(&["iproute2"]);
-    test.leave_half_a_build(&recipe)?;
     let events = Mutex::new(Vec::new());
     let rootfs = run(test.store.ensure(&recipe, &|event| events.lock().unwrap().push(event)))?;
     for file in ["usr/bin/dpkg", "usr/bin/ip", "etc/machine-id", "bin/sh"] {
@@ -52,28 +51,23 @@ fn an_image_is_built_once_and_can_be_removed() -> Result<(), Failed> {
     let error = run(test.store.remove("tiny")).unwrap_err();
     assert!(matches!(error, ImageError::InUse { .. }), "{error}");
     drop(hold);
-    run(test.store.remove(&recipe.digest()[..8]))?;
+
+    // What a build leaves that was killed together with its stage, and a trap in it.
+    let half = test.store.folder().join(format!(".building-{}", recipe.digest()));
+    fs::rename(test.store.folder().join(recipe.digest()), &half)?;
+    let kept = test.folder.join("kept");
+    fs::write(&kept, "")?;
+    std::os::unix::fs::symlink(&test.folder, half.join("rootfs/trap"))?;
+    test.interrupt(&recipe, "downloading package lists")?;
+    assert!(kept.exists());
+
     test.is_empty()
 }
 
 fn an_interrupted_build_leaves_nothing() -> Result<(), Failed> {
     let test = TestStore::new("interrupted")?;
     let recipe = recipe(&["iproute2"]);
-    run(async {
-        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-        let report = move |event| {
-            if matches!(&event, ImageEvent::Step { text, .. } if text.starts_with("unpacking")) {
-                sender.send(()).ok();
-            }
-        };
-        tokio::select! {
-            built = test.store.ensure(&recipe, &report) => panic!("not interrupted: {built:?}"),
-            _ = receiver.recv() => {}
-        }
-    });
-    // The stage cleans up and then lets go of the lock.
-    fs::File::open(test.lock_of(&recipe))?.lock()?;
-    fs::remove_file(test.lock_of(&recipe))?;
+    test.interrupt(&recipe, "unpacking 1")?;
     test.is_empty()
 }
 
@@ -134,12 +128,24 @@ impl TestStore {
         self.store.folder().join(format!("{}.lock", recipe.digest()))
     }
 
-    /// What a build leaves that was killed together with its stage, and a trap.
-    fn leave_half_a_build(&self, recipe: &Recipe) -> Result<(), Failed> {
-        let half = self.store.folder().join(format!(".building-{}", recipe.digest()));
-        fs::create_dir_all(half.join("rootfs/etc"))?;
-        std::os::unix::fs::symlink("/etc", half.join("rootfs/trap"))?;
-        Ok(())
+    /// Gives up a build when it says `text`, and waits until it is cleaned away.
+    fn interrupt(&self, recipe: &Recipe, text: &str) -> Result<(), Failed> {
+        let wanted = text.to_owned();
+        run(async {
+            let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+            let report = move |event| {
+                if matches!(&event, ImageEvent::Step { text, .. } if text.starts_with(&wanted)) {
+                    sender.send(()).ok();
+                }
+            };
+            tokio::select! {
+                built = self.store.ensure(recipe, &report) => panic!("not interrupted: {built:?}"),
+                _ = receiver.recv() => {}
+            }
+        });
+        // The stage cleans up and then lets go of the lock.
+        fs::File::open(self.lock_of(recipe))?.lock()?;
+        Ok(fs::remove_file(self.lock_of(recipe))?)
     }
 
     fn is_empty(self) -> Result<(), Failed> {

@@ -47,6 +47,9 @@ const OWN: &[(&str, &str)] = &[
     ("etc/resolv.conf", ""),
 ];
 
+/// Devices that anybody may use.
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+
 /// Why packages were not installed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
@@ -71,6 +74,7 @@ pub(crate) fn install(rootfs: &Path, recipe: &Recipe, map: &IdMap) -> Result<u64
     mount("proc", "/proc", "proc", nothing, None).ok();
     std::env::set_current_dir("/")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    mount_devices(&Path::new(TARGET).join("dev"))?;
     emulate_root(map)?;
     run_to_end(mmdebstrap(recipe))?;
     finish(Path::new(TARGET))?;
@@ -81,7 +85,7 @@ fn mmdebstrap(recipe: &Recipe) -> Program {
     let packages: Vec<&str> = recipe.packages.iter().map(String::as_str).collect();
     let mut program = Program::new("mmdebstrap")
         .args(["--mode=root", "--variant=essential", "--format=directory", "--verbose"])
-        .args(["--skip=check/qemu"])
+        .args(["--skip=check/qemu,check/empty,chroot/mount/dev"])
         .args(["--dpkgopt=force-unsafe-io", "--aptopt=Acquire::Languages \"none\""])
         .args([
             "--aptopt=APT::Sandbox::User \"root\"",
@@ -104,6 +108,27 @@ fn mmdebstrap(recipe: &Recipe) -> Program {
         .env("LANGUAGE", "C")
         // apt's and dpkg's messages come with mmdebstrap's own, in their order.
         .stdout(io::stderr())
+}
+
+/// Puts the devices that every program may expect into the empty root file system. mmdebstrap would
+/// do it for each program that it runs, and asks for ids that a namespace may not have.
+/// The links among the devices are left to it.
+fn mount_devices(dev: &Path) -> io::Result<()> {
+    let no_exec = MountFlags::NOSUID | MountFlags::NOEXEC;
+    fs::create_dir(dev)?;
+    mount("netarium", dev, "tmpfs", no_exec, c"mode=755")?;
+    for device in DEVICES {
+        let place = dev.join(device);
+        File::create_new(&place)?;
+        mount_bind(Path::new("/dev").join(device), &place)?;
+    }
+    for (folder, kind, options) in
+        [("pts", "devpts", c"newinstance,ptmxmode=666"), ("shm", "tmpfs", c"mode=1777")]
+    {
+        fs::create_dir(dev.join(folder))?;
+        mount("netarium", dev.join(folder), kind, no_exec, options)?;
+    }
+    Ok(())
 }
 
 /// Runs a program, and takes in every process that ends in this namespace until it has ended too.
