@@ -4,10 +4,12 @@
 //! stage before there are threads. Every test has a store of its own in a temporary folder, and
 //! asserts at its end that nothing else is left there.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -16,16 +18,28 @@ use netarium::image::{ImageError, ImageEvent, Store};
 use netarium_core::model::Recipe;
 use netarium_core::name::Name;
 
+/// A user who has no line in `/etc/subuid`.
+const USER: u32 = 54_321;
+
 fn main() -> ExitCode {
     netarium::run_if_stage();
-    let tests: [(&str, fn() -> Result<(), Failed>); 4] = [
-        ("an_image_is_built_once_and_can_be_removed", an_image_is_built_once_and_can_be_removed),
-        ("an_interrupted_build_leaves_nothing", an_interrupted_build_leaves_nothing),
-        ("a_package_that_does_not_exist_is_named", a_package_that_does_not_exist_is_named),
-        ("a_word_that_is_an_option_is_refused", a_word_that_is_an_option_is_refused),
+    let tests = vec![
+        Trial::test(
+            "an_ordinary_user_without_subordinate_ids_builds_too",
+            an_ordinary_user_without_subordinate_ids_builds_too,
+        ),
+        Trial::test(
+            "an_image_is_built_once_and_can_be_removed",
+            an_image_is_built_once_and_can_be_removed,
+        ),
+        Trial::test("an_interrupted_build_leaves_nothing", an_interrupted_build_leaves_nothing),
+        Trial::test(
+            "a_package_that_does_not_exist_is_named",
+            a_package_that_does_not_exist_is_named,
+        ),
+        Trial::test("a_word_that_is_an_option_is_refused", a_word_that_is_an_option_is_refused),
     ];
-    let tests = tests.map(|(name, test)| Trial::test(name, test));
-    libtest_mimic::run(&Arguments::from_args(), tests.into()).exit_code()
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
 
 fn an_image_is_built_once_and_can_be_removed() -> Result<(), Failed> {
@@ -40,7 +54,7 @@ fn an_image_is_built_once_and_can_be_removed() -> Result<(), Failed> {
     assert_eq!(fs::read_to_string(rootfs.join("etc/machine-id"))?, "");
     assert_eq!(fs::read_dir(rootfs.join("usr/share/doc"))?.count(), 0);
     let owner = fs::metadata(rootfs.join("etc/passwd"))?.uid();
-    assert!(owner != 0, "root of the image is root of the host");
+    assert_ne!(owner, 0, "root of the image is root of the host");
     assert_steps(&events.into_inner().unwrap());
 
     run(test.store.ensure(&recipe, &|event| panic!("{event:?}, though it is there")))?;
@@ -56,19 +70,50 @@ fn an_image_is_built_once_and_can_be_removed() -> Result<(), Failed> {
     let half = test.store.folder().join(format!(".building-{}", recipe.digest()));
     fs::rename(test.store.folder().join(recipe.digest()), &half)?;
     let kept = test.folder.join("kept");
-    fs::write(&kept, "")?;
+    fs::File::create(&kept)?;
     std::os::unix::fs::symlink(&test.folder, half.join("rootfs/trap"))?;
     test.interrupt(&recipe, "downloading package lists")?;
     assert!(kept.exists());
 
-    test.is_empty()
+    test.has_nothing_left()
+}
+
+/// Root becomes such a user for it: the test program starts itself once more.
+fn an_ordinary_user_without_subordinate_ids_builds_too() -> Result<(), Failed> {
+    let test = TestStore::new("user")?;
+    if !rustix::process::geteuid().is_root() {
+        let recipe = recipe(&["iputils-ping"]);
+        let rootfs = run(test.store.ensure(&recipe, &|_| ()))?;
+        let owner = fs::metadata(rootfs.join("etc/shadow"))?.uid();
+        assert_eq!(owner, rustix::process::geteuid().as_raw());
+        assert!(rootfs.join("usr/bin/ping").exists());
+        run(test.store.remove("tiny"))?;
+        return test.has_nothing_left();
+    }
+    let program = test.folder.join("program");
+    fs::copy(std::env::current_exe()?, &program)?;
+    let home = test.folder.join("home");
+    fs::create_dir(&home)?;
+    std::os::unix::fs::chown(&home, Some(USER), Some(USER))?;
+    let user = USER.to_string();
+    #[expect(clippy::disallowed_methods, reason = "the test starts itself as another user")]
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+        .arg(&program)
+        .args(["--exact", "an_ordinary_user_without_subordinate_ids_builds_too"])
+        .env("TMPDIR", &home)
+        .env("HOME", &home)
+        .output()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(fs::read_dir(&home)?.count(), 0);
+    Ok(())
 }
 
 fn an_interrupted_build_leaves_nothing() -> Result<(), Failed> {
     let test = TestStore::new("interrupted")?;
     let recipe = recipe(&["iproute2"]);
     test.interrupt(&recipe, "unpacking 1")?;
-    test.is_empty()
+    test.has_nothing_left()
 }
 
 fn a_package_that_does_not_exist_is_named() -> Result<(), Failed> {
@@ -77,7 +122,7 @@ fn a_package_that_does_not_exist_is_named() -> Result<(), Failed> {
     assert!(error.to_string().contains("Unable to locate package no-such-package"), "{error}");
     assert!(error.hint().is_some());
     fs::remove_file(test.lock_of(&recipe(&["no-such-package"])))?;
-    test.is_empty()
+    test.has_nothing_left()
 }
 
 fn a_word_that_is_an_option_is_refused() -> Result<(), Failed> {
@@ -87,7 +132,7 @@ fn a_word_that_is_an_option_is_refused() -> Result<(), Failed> {
         assert!(matches!(error, ImageError::Word { .. }), "{error}");
         fs::remove_file(test.lock_of(&recipe(&[word])))?;
     }
-    test.is_empty()
+    test.has_nothing_left()
 }
 
 /// A build begins, goes on and is done, never goes back, and says what it counts.
@@ -148,7 +193,7 @@ impl TestStore {
         Ok(fs::remove_file(self.lock_of(recipe))?)
     }
 
-    fn is_empty(self) -> Result<(), Failed> {
+    fn has_nothing_left(&self) -> Result<(), Failed> {
         let left: Vec<PathBuf> = fs::read_dir(self.store.folder())?
             .map(|entry| entry.map(|e| e.path()))
             .collect::<Result<_, _>>()?;

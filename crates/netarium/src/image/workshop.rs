@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use netarium_core::model::Recipe;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::image::install::install;
@@ -97,7 +98,10 @@ pub(crate) fn stage(call: &Call) -> i32 {
 
 fn work(call: &Call, request: &Request, places: &Places) -> Result<u64, WorkError> {
     let map = IdMap::of_caller().map_err(WorkError::Ids)?;
-    // Whoever left these is gone, since the lock is ours.
+    // Whoever left these is gone, since the lock is ours (and stays so as long as `call` lives).
+    if call.fds.len() != 1 {
+        return Err(failed(&request.folder)(Errno::NOLCK.into()));
+    }
     clean(&places.building, &map)?;
     clean(&places.removed, &map)?;
     match &request.work {

@@ -64,6 +64,7 @@ impl StageError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Silent { stderr } if !stderr.is_empty() => None,
             Self::Start(_) | Self::Talk(_) => None,
             Self::Words(_) | Self::Silent { .. } => Some(
                 "a program that uses the netarium library calls netarium::run_if_stage() first \
@@ -142,6 +143,8 @@ impl Running {
             .arg0(format!("{PREFIX}{}", stage.name()))
             .stdin(OwnedFd::from(theirs))
             .stderr(stderr)
+            // Ctrl-C is for the caller: the stage may have to clean up when the caller has ended.
+            .own_group()
             .start_detached()
             .map_err(StageError::Start)?;
         let mut line = serde_json::to_vec(call).map_err(StageError::Words)?;
