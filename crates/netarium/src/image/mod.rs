@@ -1,3 +1,44 @@
 //! Images: root file systems that are built once and shared by all labs of an owner.
+//!
+//! Reading order: `store` keeps images; `build` starts a build and follows it, with `progress`
+//! reading what mmdebstrap says; `workshop` is the work itself, a stage of its own; `install` fills a root file
+//! system.
 
-pub(crate) mod build;
+mod build;
+mod error;
+mod install;
+mod progress;
+mod store;
+pub(crate) mod workshop;
+
+pub use error::ImageError;
+pub use store::{Hold, Store, StoredImage};
+
+/// What happens while an image is made ready.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ImageEvent {
+    /// Another process is building or removing the same image; this one waits for it.
+    Waiting,
+    /// A build begins.
+    Started {
+        /// How many packages the recipe names.
+        packages: usize,
+    },
+    /// A build goes on.
+    Step {
+        /// What is going on, `unpacking 12/83 iproute2` for example.
+        text: String,
+        /// How far the build has come; it never goes back.
+        done: u64,
+        /// What `done` is in the end.
+        total: u64,
+    },
+    /// The build is finished.
+    Done {
+        /// How long it took.
+        seconds: f64,
+        /// How much of the disk the image takes.
+        bytes: u64,
+    },
+}

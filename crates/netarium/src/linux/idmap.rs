@@ -19,7 +19,7 @@ const ROOT_RANGE: Range = Range { start: 0x7000_0000, count: 0x1_0000 };
 
 /// How the ids inside an owner's namespaces appear on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdMap {
+pub(crate) struct IdMap {
     uids: Ids,
     gids: Ids,
     way: Way,
@@ -56,7 +56,7 @@ enum Way {
 /// Why a mapping cannot be found or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum IdMapError {
+pub(crate) enum IdMapError {
     /// A file with ranges is there but cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -80,7 +80,7 @@ pub enum IdMapError {
 
 impl IdMapError {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Write { .. } => Some(
                 "user namespaces may be forbidden here: see `sysctl user.max_user_namespaces \
@@ -98,7 +98,7 @@ impl IdMap {
     ///
     /// # Errors
     /// If `/etc/subuid` or `/etc/subgid` is there and cannot be read.
-    pub fn of_caller() -> Result<Self, IdMapError> {
+    pub(crate) fn of_caller() -> Result<Self, IdMapError> {
         let uids = read_where_there(Path::new("/etc/subuid"))?;
         let gids = read_where_there(Path::new("/etc/subgid"))?;
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
@@ -112,12 +112,12 @@ impl IdMap {
     }
 
     /// The id of the host that is root inside.
-    pub fn root_uid(&self) -> u32 {
+    pub(crate) fn root_uid(&self) -> u32 {
         self.uids.zero
     }
 
     /// The group of the host that is root's inside.
-    pub fn root_gid(&self) -> u32 {
+    pub(crate) fn root_gid(&self) -> u32 {
         self.gids.zero
     }
 
@@ -127,7 +127,7 @@ impl IdMap {
     }
 
     /// Whether there is only one id inside, so that no file can belong to another user than root.
-    pub fn is_single(&self) -> bool {
+    pub(crate) fn is_single(&self) -> bool {
         self.way == Way::Single
     }
 
@@ -135,7 +135,7 @@ impl IdMap {
     ///
     /// # Errors
     /// If the kernel, newuidmap or newgidmap refuses.
-    pub fn write(&self, pid: Pid) -> Result<(), IdMapError> {
+    pub(crate) fn write(&self, pid: Pid) -> Result<(), IdMapError> {
         let id = pid.as_raw_nonzero().get().to_string();
         let folder = Path::new("/proc").join(&id);
         match self.way {

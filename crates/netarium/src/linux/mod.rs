@@ -1,10 +1,14 @@
 //! What the Linux kernel and programs of the machine do for us: the only home of `unsafe`.
 //!
 //! Reading order: [`program`] starts programs, [`stage`] starts our own program again as a process
-//! of one thread, [`idmap`] says whose ids a lab has, [`userns`] makes a namespace with them.
+//! of one thread, [`idmap`] says whose ids a lab has, [`userns`] makes a namespace with them for a
+//! build. [`launch`] makes the containers of a lab, with [`clone`], [`mount`], [`capability`] and
+//! [`seccomp`]; [`namespace`] enters one; [`netlink`] wires it; [`process`] and [`packet`] find its
+//! processes again and talk to them.
 
 pub(crate) mod capability;
 pub(crate) mod clone;
+pub(crate) mod emulation;
 pub(crate) mod idmap;
 pub(crate) mod launch;
 pub(crate) mod mount;

@@ -100,6 +100,12 @@ impl Program {
         self
     }
 
+    /// Puts it into a process group of its own, so that Ctrl-C does not reach it.
+    pub(crate) fn own_group(mut self) -> Self {
+        self.command.process_group(0);
+        self
+    }
+
     /// Gives it something to read.
     pub(crate) fn stdin(mut self, from: impl Into<Stdio>) -> Self {
         self.command.stdin(from);
@@ -135,16 +141,6 @@ impl Program {
         checked(&self.name, output)
     }
 
-    /// Starts it and does not wait. It is killed when the child is dropped.
-    ///
-    /// # Errors
-    /// If it is missing or cannot be started.
-    pub(crate) fn start(self) -> Result<tokio::process::Child, ProgramError> {
-        let Self { name, command } = self;
-        let mut command = tokio::process::Command::from(command);
-        command.kill_on_drop(true).spawn().map_err(|error| failed_start(&name, error))
-    }
-
     /// Starts it and does not wait. It goes on when the child is dropped.
     ///
     /// # Errors
@@ -159,6 +155,7 @@ impl Program {
     ///
     /// # Errors
     /// If it is missing, cannot be started or fails.
+    #[expect(dead_code, reason = "for the programs that the engine runs")]
     pub(crate) async fn run(self) -> Result<Output, ProgramError> {
         let Self { name, command } = self;
         let mut command = tokio::process::Command::from(command);

@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 
-use crate::image::build;
+use crate::image::workshop;
 use crate::linux::program::{Program, ProgramError};
 
 /// What the names of stages begin with.
@@ -64,6 +64,7 @@ impl StageError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Silent { stderr } if !stderr.is_empty() => None,
             Self::Start(_) | Self::Talk(_) => None,
             Self::Words(_) | Self::Silent { .. } => Some(
                 "a program that uses the netarium library calls netarium::run_if_stage() first \
@@ -92,7 +93,7 @@ impl Stage {
 
     fn run(self, call: Call) -> i32 {
         match self {
-            Self::Image => build::stage(call),
+            Self::Image => workshop::stage(&call),
         }
     }
 }
@@ -142,6 +143,8 @@ impl Running {
             .arg0(format!("{PREFIX}{}", stage.name()))
             .stdin(OwnedFd::from(theirs))
             .stderr(stderr)
+            // Ctrl-C is for the caller: the stage may have to clean up when the caller has ended.
+            .own_group()
             .start_detached()
             .map_err(StageError::Start)?;
         let mut line = serde_json::to_vec(call).map_err(StageError::Words)?;

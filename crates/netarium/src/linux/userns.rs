@@ -29,7 +29,7 @@ const NOT_ROOT: i32 = 125;
 /// Why nothing ran as root of a new namespace.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum UserNsError {
+pub(crate) enum UserNsError {
     /// The kernel makes no such process.
     #[error("cannot make a user namespace")]
     Clone(#[source] io::Error),
@@ -43,7 +43,7 @@ pub enum UserNsError {
 
 impl UserNsError {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Clone(_) => Some(
                 "user namespaces may be forbidden here: see `sysctl user.max_user_namespaces \

@@ -1,0 +1,520 @@
+//! The folder of an owner's images: finds them, has them built once, and keeps those in use.
+//!
+//! `<digest>/rootfs` is an image, `<digest>/image.json` says what it is, and `<digest>.lock` is
+//! locked (flock(2)) by whoever builds or removes it, and shared by those who use it. What begins
+//! with a dot is a build or a removal that is going on, or was when its process was killed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use netarium_core::model::Recipe;
+use netarium_core::name::Name;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::image::{ImageError, ImageEvent, build};
+
+/// The root file system in the folder of an image.
+pub(crate) const ROOTFS: &str = "rootfs";
+
+/// The images of an owner.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+    builder: Builder,
+}
+
+/// An image in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StoredImage {
+    /// The name of the recipe that it was first built for.
+    pub name: Name,
+    /// Its address, see [`Recipe::digest`].
+    pub digest: String,
+    /// The Debian release.
+    pub suite: String,
+    /// The packages of the recipe.
+    pub packages: Vec<String>,
+    /// When it was built, in seconds since 1970.
+    pub created: u64,
+    /// How much of the disk it takes.
+    pub bytes: u64,
+    /// Its root file system.
+    pub rootfs: PathBuf,
+}
+
+/// An image in use: as long as the file descriptor of this, or a copy of it in any process, is
+/// open, nobody removes or replaces the image.
+#[derive(Debug)]
+pub struct Hold {
+    lock: File,
+    rootfs: PathBuf,
+}
+
+/// What is written beside an image.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    name: Name,
+    suite: String,
+    packages: Vec<String>,
+    created: u64,
+    bytes: u64,
+}
+
+/// Who builds.
+#[derive(Clone, Debug)]
+enum Builder {
+    Mmdebstrap,
+    /// Counts its builds and makes an empty image.
+    #[cfg(test)]
+    Fake(std::sync::Arc<std::sync::atomic::AtomicUsize>),
+}
+
+/// What trying to lock an image without waiting came to.
+enum Tried {
+    Locked(File),
+    /// Somebody else builds or removes it.
+    Busy,
+    /// Labs use it.
+    InUse,
+}
+
+impl Hold {
+    /// The image's root file system.
+    pub fn rootfs(&self) -> &Path {
+        &self.rootfs
+    }
+}
+
+impl AsFd for Hold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+}
+
+impl From<Hold> for OwnedFd {
+    fn from(hold: Hold) -> Self {
+        hold.lock.into()
+    }
+}
+
+impl Record {
+    pub(crate) fn new(recipe: &Recipe, created: u64, bytes: u64) -> Self {
+        let Recipe { name, suite, packages } = recipe.clone();
+        Self { name, suite, packages: packages.into_iter().collect(), created, bytes }
+    }
+}
+
+impl Store {
+    /// The store of the user who runs this process: `$NETARIUM_DATA/images`, else
+    /// `/var/lib/netarium/images` for root and `$XDG_DATA_HOME/netarium/images` (by default
+    /// `~/.local/share/netarium/images`) for others. It is made when it is needed.
+    ///
+    /// # Errors
+    /// If nothing says where it is.
+    pub fn of_owner() -> Result<Self, ImageError> {
+        let named =
+            |key| std::env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = if let Some(base) = named("NETARIUM_DATA") {
+            base
+        } else if rustix::process::geteuid().is_root() {
+            PathBuf::from("/var/lib/netarium")
+        } else {
+            let data = named("XDG_DATA_HOME").or_else(|| Some(named("HOME")?.join(".local/share")));
+            data.ok_or(ImageError::NoHome)?.join("netarium")
+        };
+        Self::at(&base.join("images"))
+    }
+
+    /// The store in a folder of the caller's choice. It is made when it is needed.
+    ///
+    /// # Errors
+    /// If the path is relative and there is no current folder.
+    pub fn at(folder: &Path) -> Result<Self, ImageError> {
+        let folder = std::path::absolute(folder).map_err(ImageError::folder(folder))?;
+        Ok(Self { folder, builder: Builder::Mmdebstrap })
+    }
+
+    /// The folder of the store.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The root file system of the image of `recipe`, built now if it is not there. If another
+    /// process builds it, this waits and says so. Dropping the future ends the build.
+    ///
+    /// # Errors
+    /// If it cannot be built or the store cannot be used.
+    pub async fn ensure(
+        &self,
+        recipe: &Recipe,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<PathBuf, ImageError> {
+        let digest = recipe.digest();
+        loop {
+            if self.has(&digest) {
+                return Ok(self.rootfs(&digest));
+            }
+            match self.try_lock(&digest)? {
+                // It may have come in between.
+                Tried::Locked(_) if self.has(&digest) => {}
+                Tried::Locked(lock) => self.make(recipe, &lock, report).await?,
+                Tried::Busy => {
+                    report(ImageEvent::Waiting);
+                    self.wait(&digest, FlockOperation::LockShared).await?;
+                }
+                // Others who want it look whether it has come, or somebody has removed its folder
+                // under a lab. Sharing the lock would not end before theirs.
+                Tried::InUse => {
+                    report(ImageEvent::Waiting);
+                    self.wait(&digest, FlockOperation::LockExclusive).await?;
+                }
+            }
+        }
+    }
+
+    /// Builds the image of `recipe`, also if it is there already.
+    ///
+    /// # Errors
+    /// If it cannot be built, the store cannot be used, or a lab uses the image.
+    pub async fn build(
+        &self,
+        recipe: &Recipe,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<PathBuf, ImageError> {
+        let digest = recipe.digest();
+        let lock = self.lock(recipe.name.as_str(), &digest, report).await?;
+        self.make(recipe, &lock, report).await?;
+        Ok(self.rootfs(&digest))
+    }
+
+    /// All images, by name and age.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn list(&self) -> Result<Vec<StoredImage>, ImageError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(ImageError::folder(&self.folder))?,
+        };
+        let mut images = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(ImageError::folder(&self.folder))?.file_name();
+            if let Some(digest) = name.to_str().filter(|name| is_digest(name)) {
+                images.extend(self.read(digest)?);
+            }
+        }
+        images.sort_by(|a, b| (&a.name, a.created).cmp(&(&b.name, b.created)));
+        Ok(images)
+    }
+
+    /// Removes an image, named by its recipe's name, its digest, or the beginning of its digest.
+    ///
+    /// # Errors
+    /// If there is no such image or more than one, a lab uses it, or it cannot be removed.
+    pub async fn remove(&self, image: &str) -> Result<StoredImage, ImageError> {
+        let mut found = self.list()?;
+        found.retain(|stored| {
+            stored.name.as_str() == image || image.len() >= 4 && stored.digest.starts_with(image)
+        });
+        let stored = match found.len() {
+            0 => {
+                let (image, folder) = (image.to_owned(), self.folder.clone());
+                return Err(ImageError::Missing { image, folder });
+            }
+            1 => found.swap_remove(0),
+            _ => {
+                let digests = found.into_iter().map(|stored| stored.digest).collect();
+                return Err(ImageError::Ambiguous { image: image.to_owned(), digests });
+            }
+        };
+        let lock = self.lock(image, &stored.digest, &|_| ()).await?;
+        build::remove(&self.folder, &stored.digest, &lock).await?;
+        let path = self.lock_path(&stored.digest);
+        // While it is locked; whoever waits for it sees that it is gone and makes a new one.
+        fs::remove_file(&path).map_err(ImageError::folder(&path))?;
+        Ok(stored)
+    }
+
+    /// Keeps an image from being removed or replaced as long as the answer lives.
+    ///
+    /// # Errors
+    /// If the image is not there.
+    pub async fn hold(&self, digest: &str) -> Result<Hold, ImageError> {
+        if self.has(digest) {
+            let lock = self.wait(digest, FlockOperation::LockShared).await?;
+            if self.has(digest) {
+                return Ok(Hold { lock, rootfs: self.rootfs(digest) });
+            }
+        }
+        Err(ImageError::Missing { image: digest.to_owned(), folder: self.folder.clone() })
+    }
+
+    fn rootfs(&self, digest: &str) -> PathBuf {
+        self.folder.join(digest).join(ROOTFS)
+    }
+
+    fn lock_path(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}.lock"))
+    }
+
+    fn has(&self, digest: &str) -> bool {
+        self.rootfs(digest).is_dir()
+    }
+
+    /// What is known of an image; nothing if it has just been removed.
+    fn read(&self, digest: &str) -> Result<Option<StoredImage>, ImageError> {
+        let path = self.folder.join(digest).join("image.json");
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(ImageError::folder(&path))?,
+        };
+        let Record { name, suite, packages, created, bytes } =
+            serde_json::from_slice(&text).map_err(|source| ImageError::Record { path, source })?;
+        let (digest, rootfs) = (digest.to_owned(), self.rootfs(digest));
+        Ok(Some(StoredImage { name, digest, suite, packages, created, bytes, rootfs }))
+    }
+
+    async fn make(
+        &self,
+        recipe: &Recipe,
+        lock: &File,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<(), ImageError> {
+        match &self.builder {
+            Builder::Mmdebstrap => build::build(&self.folder, recipe, lock, report).await,
+            #[cfg(test)]
+            Builder::Fake(builds) => tests::fake_build(self, recipe, builds).await,
+        }
+    }
+
+    /// Locks an image for building or removing, and waits for others who do that.
+    async fn lock(
+        &self,
+        image: &str,
+        digest: &str,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<File, ImageError> {
+        loop {
+            match self.try_lock(digest)? {
+                Tried::Locked(lock) => return Ok(lock),
+                Tried::InUse => {
+                    let (image, digest) = (image.to_owned(), digest.to_owned());
+                    return Err(ImageError::InUse { image, digest });
+                }
+                Tried::Busy => {
+                    report(ImageEvent::Waiting);
+                    self.wait(digest, FlockOperation::LockShared).await?;
+                }
+            }
+        }
+    }
+
+    fn try_lock(&self, digest: &str) -> Result<Tried, ImageError> {
+        let path = self.lock_path(digest);
+        loop {
+            let file = self.open_lock(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&file, &path) => return Ok(Tried::Locked(file)),
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    return match flock(&file, FlockOperation::NonBlockingLockShared) {
+                        Ok(()) => Ok(Tried::InUse),
+                        Err(Errno::WOULDBLOCK) => Ok(Tried::Busy),
+                        Err(error) => Err(ImageError::folder(&path)(error.into())),
+                    };
+                }
+                Err(error) => return Err(ImageError::folder(&path)(error.into())),
+            }
+        }
+    }
+
+    /// Locks an image as soon as others let go of it.
+    async fn wait(&self, digest: &str, how: FlockOperation) -> Result<File, ImageError> {
+        let path = self.lock_path(digest);
+        loop {
+            let file = lock_on_thread(self.open_lock(&path)?, how).await;
+            let file = file.map_err(ImageError::folder(&path))?;
+            if is_at(&file, &path) {
+                return Ok(file);
+            }
+        }
+    }
+
+    fn open_lock(&self, path: &Path) -> Result<File, ImageError> {
+        let mut folder = DirBuilder::new();
+        folder
+            .recursive(true)
+            .mode(0o755)
+            .create(&self.folder)
+            .map_err(ImageError::folder(&self.folder))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o644);
+        options.open(path).map_err(ImageError::folder(path))
+    }
+}
+
+/// Whether `file` is still the one at `path`, and not one that was removed with its image.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+/// Waits on a thread of its own: no file descriptor tells when a lock is free, and tokio would wait
+/// for a thread of its pool when the program wants to end.
+async fn lock_on_thread(file: File, how: FlockOperation) -> io::Result<File> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("image lock".to_owned()).spawn(move || {
+        let locked = rustix::io::retry_on_intr(|| flock(&file, how));
+        // Where nobody waits any more, the file is closed and with it the lock.
+        sender.send(locked.map(|()| file)).ok();
+    })?;
+    let locked = receiver.await.map_err(io::Error::other)?;
+    locked.map_err(Into::into)
+}
+
+fn is_digest(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A store in a folder of the test's own, which goes with it.
+    struct TestStore {
+        store: Store,
+        builds: Arc<AtomicUsize>,
+    }
+
+    impl TestStore {
+        fn new(test: &str) -> Self {
+            let folder =
+                std::env::temp_dir().join(format!("netarium-{test}-{}", std::process::id()));
+            let builds = Arc::new(AtomicUsize::new(0));
+            let store = Store { folder, builder: Builder::Fake(Arc::clone(&builds)) };
+            Self { store, builds }
+        }
+
+        fn builds(&self) -> usize {
+            self.builds.load(Ordering::SeqCst)
+        }
+    }
+
+    impl Drop for TestStore {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.store.folder).unwrap();
+        }
+    }
+
+    pub(super) async fn fake_build(
+        store: &Store,
+        recipe: &Recipe,
+        builds: &AtomicUsize,
+    ) -> Result<(), ImageError> {
+        // Others get their turn while this one builds.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let folder = store.folder.join(recipe.digest());
+        fs::create_dir_all(folder.join(ROOTFS)).unwrap();
+        let note = File::create(folder.join("image.json")).unwrap();
+        let count = builds.fetch_add(1, Ordering::SeqCst);
+        serde_json::to_writer(note, &Record::new(recipe, count as u64, 7)).unwrap();
+        Ok(())
+    }
+
+    fn recipe(name: &str, package: &str) -> Recipe {
+        Recipe {
+            name: Name::new(name).unwrap(),
+            suite: "bookworm".to_owned(),
+            packages: BTreeSet::from([package.to_owned()]),
+        }
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn two_who_want_the_same_image_build_it_once() {
+        let test = TestStore::new("once");
+        let events = Mutex::new(Vec::new());
+        let report = |event| events.lock().unwrap().push(event);
+        let recipe = recipe("base", "iproute2");
+        let (first, second) = run(async {
+            tokio::join!(test.store.ensure(&recipe, &report), test.store.ensure(&recipe, &report))
+        });
+        assert_eq!(first.unwrap(), second.unwrap());
+        assert_eq!(test.builds(), 1);
+        assert_eq!(*events.lock().unwrap(), [ImageEvent::Waiting]);
+    }
+
+    #[test]
+    fn images_are_listed_by_name_and_what_is_half_built_is_not() {
+        let test = TestStore::new("list");
+        assert_eq!(test.store.list().unwrap(), []);
+        for (name, package) in [("vpn", "strongswan"), ("base", "iproute2")] {
+            run(test.store.ensure(&recipe(name, package), &|_| ())).unwrap();
+        }
+        let half = test.store.folder.join(format!(".building-{}", "a".repeat(64)));
+        fs::create_dir_all(half.join(ROOTFS)).unwrap();
+        fs::create_dir_all(test.store.folder.join("b".repeat(64))).unwrap();
+        let names: Vec<String> =
+            test.store.list().unwrap().iter().map(|image| image.name.to_string()).collect();
+        assert_eq!(names, ["base", "vpn"]);
+    }
+
+    #[test]
+    fn an_image_in_use_is_neither_removed_nor_replaced() {
+        let test = TestStore::new("hold");
+        let recipe = recipe("base", "iproute2");
+        run(test.store.ensure(&recipe, &|_| ())).unwrap();
+        let hold = run(test.store.hold(&recipe.digest())).unwrap();
+        let copy = OwnedFd::from(hold);
+        for error in [
+            run(test.store.remove("base")).unwrap_err(),
+            run(test.store.build(&recipe, &|_| ())).unwrap_err(),
+        ] {
+            assert!(matches!(error, ImageError::InUse { .. }), "{error}");
+        }
+        drop(copy);
+        run(test.store.build(&recipe, &|_| ())).unwrap();
+        assert_eq!(test.builds(), 2);
+    }
+
+    #[test]
+    fn an_image_that_is_not_there_is_neither_held_nor_removed() {
+        let test = TestStore::new("missing");
+        fs::create_dir_all(&test.store.folder).unwrap();
+        let held = run(test.store.hold(&"a".repeat(64))).unwrap_err();
+        let removed = run(test.store.remove("base")).unwrap_err();
+        assert!(matches!(held, ImageError::Missing { .. }), "{held}");
+        assert_eq!(
+            removed.to_string(),
+            format!("cannot find image base in {}", test.store.folder.display())
+        );
+    }
+
+    #[test]
+    fn a_name_that_two_images_have_is_refused_with_both() {
+        let test = TestStore::new("ambiguous");
+        for package in ["strongswan", "iproute2"] {
+            run(test.store.ensure(&recipe("base", package), &|_| ())).unwrap();
+        }
+        let error = run(test.store.remove("base")).unwrap_err();
+        assert!(matches!(&error, ImageError::Ambiguous { digests, .. } if digests.len() == 2));
+    }
+}
