@@ -12,7 +12,7 @@
 //! watches the socket ends too, also when the caller was killed.
 
 use std::ffi::OsString;
-use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -25,8 +25,9 @@ use rustix::net::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 
+use crate::engine::native::{sweep, worker};
 use crate::image::workshop;
 use crate::linux::program::{Program, ProgramError};
 
@@ -80,20 +81,28 @@ impl StageError {
 pub(crate) enum Stage {
     /// Builds and removes images.
     Image,
+    /// Does steps inside a lab, or looks at it.
+    Worker,
+    /// Removes what a lab leaves on the disk.
+    Sweep,
 }
 
 impl Stage {
-    const ALL: [Self; 1] = [Self::Image];
+    const ALL: [Self; 3] = [Self::Image, Self::Worker, Self::Sweep];
 
     fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
+            Self::Worker => "worker",
+            Self::Sweep => "sweep",
         }
     }
 
     fn run(self, call: Call) -> i32 {
         match self {
             Self::Image => workshop::stage(&call),
+            Self::Worker => worker::stage(&call),
+            Self::Sweep => sweep::stage(&call),
         }
     }
 }
@@ -165,6 +174,14 @@ impl Running {
             None => Ok(None),
         }
     }
+
+    /// Tells a stage that waits for it to go on.
+    ///
+    /// # Errors
+    /// If the stage has ended.
+    pub(crate) async fn go_on(&mut self) -> Result<(), StageError> {
+        self.answers.get_mut().get_mut().write_all(b"\n").await.map_err(StageError::Talk)
+    }
 }
 
 /// The stage's side: what it was called with.
@@ -193,6 +210,15 @@ impl Call {
         let mut line = serde_json::to_vec(answer).map_err(StageError::Words)?;
         line.push(b'\n');
         (&self.socket).write_all(&line).map_err(StageError::Talk)
+    }
+
+    /// Waits until the caller says that the stage may go on.
+    ///
+    /// # Errors
+    /// If the caller is gone.
+    pub(crate) fn wait_for_word(&self) -> Result<(), StageError> {
+        let mut word = [0];
+        (&self.socket).read_exact(&mut word).map_err(StageError::Talk)
     }
 
     /// Tells poll(2) that the other end was closed when the caller is gone.

@@ -10,6 +10,7 @@ pub(crate) mod files;
 pub(crate) mod journal;
 pub(crate) mod node;
 pub(crate) mod observe;
+pub(crate) mod sweep;
 pub(crate) mod tunnels;
 pub(crate) mod vici;
 pub(crate) mod wiring;
