@@ -35,7 +35,7 @@ pub enum Outcome {
 /// An answer to a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reached {
-    /// How long it took from the first packet, in milliseconds.
+    /// How long it took from the request that was answered, in milliseconds.
     pub millis: f64,
     /// What was answered, if it was asked by HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -165,6 +165,9 @@ const TERMINAL: u8 = 2;
 const FOLDER: u8 = 3;
 const EXECUTE: u8 = 4;
 
+/// The kernel's `struct sigaction` for the default action: nothing but zeroes.
+const DEFAULT: [u64; 8] = [0; 8];
+
 #[expect(unsafe_code, reason = "std's Command would bring its own ways with signals and errors")]
 fn fork(prepared: &Prepared, report: RawFd) -> io::Result<u32> {
     // SAFETY: this program has one thread, so no lock can be held by another one in the child,
@@ -201,8 +204,11 @@ fn become_program(prepared: &Prepared) -> (u8, i32) {
         if prepared.input == Input::Terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) == -1 {
             return (TERMINAL, errno());
         }
+        // The C library refuses to touch signals 32 and 33, which it uses itself; a program may
+        // have been started with one of them ignored all the same.
         for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+            let nothing = std::ptr::null_mut::<u8>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), nothing, 8);
         }
         let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());
