@@ -21,3 +21,4 @@ pub mod object;
 pub mod plan;
 
 pub mod control;
+pub mod outcome;

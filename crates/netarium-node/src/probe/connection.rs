@@ -1,0 +1,75 @@
+//! A TCP connection, made without ever waiting longer than its deadline.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use netarium_core::outcome::{Outcome, Reached};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+
+use super::arguments::{Arguments, UsageError};
+use super::deadline::{Deadline, Waited};
+use super::refusal;
+
+/// A connection to try.
+pub(crate) struct Tcp {
+    to: SocketAddr,
+    timeout: Duration,
+}
+
+impl Tcp {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// If they are wrong.
+    pub(crate) fn from_arguments(arguments: &mut Arguments) -> Result<Self, UsageError> {
+        let address: IpAddr = arguments.next_value("address")?;
+        let port: u16 = arguments.next_value("port")?;
+        let timeout = arguments.timeout()?;
+        arguments.end()?;
+        Ok(Self { to: (address, port).into(), timeout })
+    }
+}
+
+/// Tries it.
+pub(crate) fn run(tcp: &Tcp) -> Outcome {
+    let deadline = Deadline::new(tcp.timeout);
+    match open(tcp.to, &deadline) {
+        Ok(_) => Outcome::Reached(Reached { millis: deadline.millis(), response: None }),
+        Err(outcome) => outcome,
+    }
+}
+
+/// Opens a connection that never blocks, or says what became of it.
+///
+/// # Errors
+/// The outcome, if it is not reached.
+pub(crate) fn open(to: SocketAddr, deadline: &Deadline) -> Result<OwnedFd, Outcome> {
+    let impossible = |errno: Errno| Outcome::Impossible(format!("cannot connect to {to}: {errno}"));
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(impossible)?;
+    // Without it an ICMP error still ends the attempt; only its sender is not known then.
+    drop(refusal::keep_errors(&socket, to.ip()));
+    let refused = |errno: Errno| {
+        refusal::from_queue(&socket)
+            .or_else(|| refusal::from_errno(errno, to.ip()))
+            .unwrap_or_else(|| impossible(errno))
+    };
+    match connect(&socket, &to) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(errno) => return Err(refused(errno)),
+    }
+    match deadline.wait(&socket, PollFlags::OUT) {
+        Waited::TooLong => return Err(deadline.silent()),
+        Waited::Ready => {}
+    }
+    match sockopt::socket_error(&socket) {
+        Ok(Ok(())) => Ok(socket),
+        // The kernel's own deadline was sooner.
+        Ok(Err(Errno::TIMEDOUT)) => Err(deadline.silent()),
+        Ok(Err(errno)) | Err(errno) => Err(refused(errno)),
+    }
+}

@@ -1,0 +1,285 @@
+//! The probe, against what there is in namespaces of a test's own.
+
+mod node;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+use netarium_core::control::PROBE;
+use netarium_core::outcome::{Capture, Echo, Kind, Listening, Outcome, Reached, Reason};
+
+use self::node::wait_until;
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A program that ends with the test.
+struct Running {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, input, output }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "it is the program under test")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netarium-node"));
+    command.arg0(PROBE).args(arguments);
+    command
+}
+
+/// A command in namespaces of its own, with a loopback interface, after this script.
+fn apart(script: &str) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "it brings the program under test apart")]
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]);
+    let script =
+        format!("set -e; ip link set lo up; probe() {{ (exec -a {PROBE} $0 \"$@\"); }}; {script}");
+    command.args(["bash", "-c", &script, env!("CARGO_BIN_EXE_netarium-node")]);
+    command
+}
+
+fn outcome(output: &Output) -> Outcome {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.lines().count(), 1, "{output:?}");
+    let outcome = serde_json::from_str(&text).unwrap();
+    let code = if matches!(outcome, Outcome::Reached(_)) { 0 } else { 1 };
+    assert_eq!(output.status.code(), Some(code));
+    outcome
+}
+
+fn probe(arguments: &[&str]) -> Outcome {
+    outcome(&command(arguments).output().unwrap())
+}
+
+fn refused(by: Option<IpAddr>, reason: Reason) -> Outcome {
+    Outcome::Refused { by, reason }
+}
+
+/// A server on a free port.
+fn echo_server() -> (Running, u16) {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let words = ["http-echo", "--name", "server-s1", "--port", &port.to_string()];
+    let server = Running::start(&mut command(&words));
+    wait_until("it listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    (server, port)
+}
+
+fn get(address: &str, port: u16, path: &str) -> Reached {
+    let port = port.to_string();
+    let words = ["http", "--address", address, "--port", &port, "--path", path];
+    match probe(&words) {
+        Outcome::Reached(reached) => reached,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_loopback_address_answers_a_ping() {
+    for address in ["127.0.0.1", "::1"] {
+        let Outcome::Reached(reached) = probe(&["ping", address]) else { panic!("{address}") };
+        assert!(reached.millis < 1000.0);
+    }
+}
+
+#[test]
+fn a_ping_tells_apart_why_there_is_no_answer() {
+    let ping = |setup: &str, to: &str| {
+        let script = format!("{setup}; probe ping {to} --timeout-ms 300 --interval-ms 50");
+        outcome(&apart(&script).output().unwrap())
+    };
+    assert_eq!(ping("true", "10.9.9.9"), refused(None, Reason::NetworkUnreachable));
+    assert_eq!(ping("true", "fd00::9"), refused(None, Reason::NetworkUnreachable));
+    let prohibited = refused(None, Reason::Prohibited);
+    assert_eq!(ping("ip route add prohibit 10.9.9.0/24", "10.9.9.9"), prohibited);
+    let unreachable = refused(None, Reason::HostUnreachable);
+    assert_eq!(ping("ip route add unreachable 10.9.9.0/24", "10.9.9.9"), unreachable);
+    let silent = "nft add table t; nft add chain t c { type filter hook input priority 0\\; policy drop\\; }";
+    assert!(matches!(ping(silent, "127.0.0.1"), Outcome::Silent { millis } if millis >= 300.0));
+    for (family, with, to, reason) in [
+        ("ip", "icmp admin-prohibited", "127.0.0.1", Reason::Prohibited),
+        ("ip", "icmp port-unreachable", "127.0.0.1", Reason::PortUnreachable),
+        ("ip6", "icmpv6 admin-prohibited", "::1", Reason::Prohibited),
+    ] {
+        let echo =
+            if family == "ip" { "icmp type echo-request" } else { "icmpv6 type echo-request" };
+        let setup = format!(
+            "nft add table {family} t; nft add chain {family} t c {{ type filter hook input priority 0\\; }}; \
+             nft add rule {family} t c {echo} reject with {with}"
+        );
+        assert_eq!(ping(&setup, to), refused(Some(to.parse().unwrap()), reason));
+    }
+}
+
+#[test]
+fn a_connection_is_reached_or_refused_or_silent() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    assert!(matches!(probe(&["tcp", "127.0.0.1", &port]), Outcome::Reached(_)));
+    drop(listener);
+    let reset = refused(Some(LOCALHOST), Reason::ConnectionRefused);
+    assert_eq!(probe(&["tcp", "127.0.0.1", &port]), reset);
+}
+
+#[test]
+fn a_connection_tells_apart_why_there_is_no_answer() {
+    let tcp = |rule: &str| {
+        let script = format!(
+            "nft add table t; nft add chain t c {{ type filter hook input priority 0\\; }}; \
+             nft add rule t c tcp dport 80 {rule}; probe tcp 127.0.0.1 80 --timeout-ms 300"
+        );
+        outcome(&apart(&script).output().unwrap())
+    };
+    assert!(matches!(tcp("drop"), Outcome::Silent { .. }));
+    for (with, reason) in [
+        ("tcp reset", Reason::ConnectionRefused),
+        ("icmp admin-prohibited", Reason::Prohibited),
+        ("icmp port-unreachable", Reason::PortUnreachable),
+        ("icmp net-unreachable", Reason::NetworkUnreachable),
+    ] {
+        assert_eq!(tcp(&format!("reject with {with}")), refused(Some(LOCALHOST), reason));
+    }
+}
+
+#[test]
+fn the_server_says_who_asked_who_answers_and_something_fresh() {
+    let (_server, port) = echo_server();
+    let mut seen = Vec::new();
+    for address in ["127.0.0.1", "::1"] {
+        let response = get(address, port, "/x?y=z").response.unwrap();
+        assert_eq!((response.status, response.cut), (200, false));
+        let echo: Echo = serde_json::from_str(&response.body).unwrap();
+        assert_eq!(echo.client.address.to_string(), address);
+        assert_eq!(echo.server.address.to_string(), address);
+        assert_eq!((echo.server.name.as_str(), echo.server.port), ("server-s1", port));
+        assert_eq!((echo.method.as_str(), echo.path.as_str()), ("GET", "/x?y=z"));
+        assert_eq!(echo.fresh.len(), 32);
+        seen.push(echo.fresh);
+    }
+    assert_ne!(seen[0], seen[1]);
+}
+
+#[test]
+fn a_slow_client_keeps_nobody_waiting() {
+    let (_server, port) = echo_server();
+    let mut slow: Vec<TcpStream> =
+        (0..100).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
+    for stream in &mut slow {
+        stream.write_all(b"GET / HT").unwrap();
+    }
+    assert!(get("127.0.0.1", port, "/").millis < 1000.0);
+    let mut answer = String::new();
+    let mut last = slow.pop().unwrap();
+    last.write_all(b"TP/1.1\r\n\r\n").unwrap();
+    last.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[test]
+fn a_request_that_is_none_gets_an_answer_too() {
+    let (_server, port) = echo_server();
+    let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(9000));
+    for (request, status) in [("nonsense\r\n\r\n", "400"), (long.as_str(), "431")] {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    assert_eq!(get("127.0.0.1", port, "/").response.unwrap().status, 200);
+}
+
+/// Asks a server that answers with this and closes.
+fn answered_with(bytes: &'static [u8]) -> Outcome {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(bytes).unwrap();
+    });
+    let port = address.port().to_string();
+    let outcome = probe(&["http", "--address", "127.0.0.1", "--port", &port]);
+    server.join().unwrap();
+    outcome
+}
+
+#[test]
+fn what_is_not_http_is_broken_and_not_silent() {
+    let broken = Outcome::Broken("what came back is not HTTP/1.1".to_owned());
+    assert_eq!(answered_with(b"SSH-2.0-x\r\n"), broken);
+    let early = Outcome::Broken("the response ended too early".to_owned());
+    assert_eq!(answered_with(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), early);
+}
+
+#[test]
+fn a_capture_counts_what_an_interface_sends() {
+    let script = "coproc probe capture --interface lo; read -r ready <&${COPROC[0]}; echo $ready; \
+                  probe ping 127.0.0.1 >&2; probe ping ::1 >&2; \
+                  echo x > /dev/udp/127.0.0.1/500; exec {COPROC[1]}>&-; cat <&${COPROC[0]}";
+    let mut running = Running::start(&mut apart(script));
+    let listening: Listening = serde_json::from_str(&running.line()).unwrap();
+    assert!(listening.ready);
+    let capture: Capture = serde_json::from_str(&running.line()).unwrap();
+    assert_eq!(capture.frames.get(&Kind::Ike), Some(&1), "{capture:#?}");
+    // Two requests, two answers, and the port of IKE is not reachable.
+    assert_eq!(capture.frames.get(&Kind::Icmp), Some(&5), "{capture:#?}");
+    assert_eq!(capture.dropped, 0);
+    let lines = &capture.samples[&Kind::Icmp];
+    assert_eq!(lines[0], "127.0.0.1 > 127.0.0.1: ICMP echo request, length 36");
+}
+
+#[test]
+fn a_capture_ends_when_its_input_does() {
+    let mut running = Running::start(&mut command(&["capture", "--interface", "lo"]));
+    assert_eq!(running.line(), "{\"ready\":true}\n");
+    running.input = None;
+    let capture: Capture = serde_json::from_str(&running.line()).unwrap();
+    assert_eq!(capture.dropped, 0);
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn wrong_usage_is_told_from_an_outcome() {
+    for words in [
+        &["ping"][..],
+        &["ping", "not-an-address"],
+        &["tcp", "10.0.0.1", "99999"],
+        &["http", "--address", "10.0.0.1", "--colour", "red"],
+        &["capture", "--interface", "a-name-that-is-too-long"],
+        &["nothing"],
+        &[],
+    ] {
+        let output = command(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{words:?}");
+    }
+    let output = command(&["--help"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("usage: netarium-probe ping"));
+    assert_eq!(output.status.code(), Some(0));
+}
