@@ -169,6 +169,11 @@ impl Problems {
 
 /// The known word that was probably meant, or all of them if they are few.
 pub(crate) fn suggestion(word: &str, known: Vec<&str>) -> Option<String> {
+    // People write the beginning of a word, or more of it than there is.
+    let longer = |a: &str, b: &str| b.len() >= 3 && a.starts_with(b);
+    if let Some(known) = known.iter().find(|known| longer(known, word) || longer(word, known)) {
+        return Some(format!("did you mean {known}?"));
+    }
     let nearest = known.iter().map(|known| (distance(word, known), known)).min_by_key(|it| it.0);
     match nearest {
         Some((steps, known)) if steps <= 1 + known.len() / 4 && steps < known.len() => {

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
@@ -14,7 +16,31 @@ use crate::spec::{Answer, Interface, Segment, Spec, TunnelEnd};
 
 /// The JSON Schema of the lab file, for editors and for people.
 pub fn schema() -> Value {
-    schemars::schema_for!(Spec).to_value()
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(without_null));
+    settings.into_generator().into_root_schema_for::<Spec>().to_value()
+}
+
+/// A key that may be left out is not one that may be empty.
+fn without_null(schema: &mut Schema) {
+    let is_null = |it: &Value| it == "null" || it.get("type").is_some_and(|it| it == "null");
+    for key in ["type", "anyOf"] {
+        let Some(Value::Array(forms)) = schema.get_mut(key) else { continue };
+        if forms.len() != 2 || !is_null(&forms[1]) {
+            continue;
+        }
+        let form = forms.swap_remove(0);
+        schema.remove(key);
+        match form {
+            Value::Object(inner) => {
+                inner.into_iter().for_each(|(key, value)| {
+                    schema.insert(key, value);
+                });
+            }
+            word => {
+                schema.insert(key.to_owned(), word);
+            }
+        }
+    }
 }
 
 /// The place of a value is no part of the file.
@@ -123,7 +149,7 @@ pub(crate) type Map<T> = BTreeMap<NameKey, T>;
 
 /// One, or a list.
 #[derive(JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, inline)]
 #[expect(dead_code, reason = "the schema is made from its shape")]
 pub(crate) enum OneOrMany<T> {
     One(T),

@@ -282,8 +282,13 @@ fn address(
     let mut addresses = node.addresses().map(|(_, address)| address);
     let found = addresses.find(has_family);
     if found.is_none() && !node.broken && asker.is_none_or(|asker| !asker.broken) {
-        let problem = Problem::new(format!("{name} has no address that can be asked from there"));
-        problems.add(problem.at(host.place).hint("both need IPv4, or both IPv6"));
+        let problem = if node.addresses().next().is_none() {
+            Problem::new(format!("{name} has no address"))
+        } else {
+            Problem::new(format!("{name} has no address that can be asked from there"))
+                .hint("both need IPv4, or both IPv6")
+        };
+        problems.add(problem.at(host.place));
     }
     found
 }

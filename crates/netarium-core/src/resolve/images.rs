@@ -52,7 +52,7 @@ impl Images {
                 continue;
             }
             let name = names::part("image", word, problems);
-            let recipe = written.as_ref().and_then(|written| recipe(name?, written, problems));
+            let recipe = name.zip(written.as_ref()).map(|(name, it)| recipe(name, it, problems));
             known.insert(word.value.clone(), recipe.map(Image::Recipe));
         }
         let mut images = Self { known, open: spec.unread.contains(&"images"), default: base() };
@@ -89,23 +89,20 @@ fn base() -> Option<Image> {
     Some(Image::Recipe(Recipe { name, suite: SUITE.to_owned(), packages }))
 }
 
-fn recipe(name: Name, written: &spec::Recipe, problems: &mut Problems) -> Option<Recipe> {
-    let suite = match &written.suite {
-        Some(word) if !is_suite(word) => {
-            let problem = Problem::new(format!("{:?} is no Debian release", word.value));
-            problems.add(problem.at(word.place).hint("a release is a word like bookworm"));
-            return None;
-        }
-        Some(word) => word.value.clone(),
-        None => SUITE.to_owned(),
-    };
+fn recipe(name: Name, written: &spec::Recipe, problems: &mut Problems) -> Recipe {
+    let suite = written.suite.as_ref();
+    if let Some(word) = suite.filter(|word| !is_suite(word)) {
+        let problem = Problem::new(format!("{:?} is no Debian release", word.value));
+        problems.add(problem.at(word.place).hint("a release is a word like bookworm"));
+    }
     for word in written.packages.iter().filter(|word| !is_package(word)) {
         let problem = Problem::new(format!("{:?} is no Debian package", word.value));
         let hint = "a package is made of a-z, 0-9, +, - and ., and has two letters at least";
         problems.add(problem.at(word.place).hint(hint));
     }
     let packages = written.packages.iter().map(|word| word.value.clone()).collect();
-    Some(Recipe { name, suite, packages })
+    let suite = suite.map_or(SUITE, |word| &word.value).to_owned();
+    Recipe { name, suite, packages }
 }
 
 fn is_suite(word: &str) -> bool {

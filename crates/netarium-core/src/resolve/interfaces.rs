@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Context, names, segments};
+use super::{Context, segments};
 use crate::address::Mac;
 use crate::model::{Interface, Segment};
 use crate::name::{InterfaceName, Name};
@@ -75,7 +75,7 @@ fn interface(
     taken: &mut Taken,
     problems: &mut Problems,
 ) -> Option<(Interface, bool)> {
-    let explicit = written.mac.as_ref().map(|word| names::value(word, Mac::parse, problems));
+    let explicit = written.mac.as_ref().map(|word| mac(word, problems));
     let segment_name = context.segment_names.find(&written.segment, problems)?;
     let segment = context.segments.get(&segment_name)?;
     let on = Placed { value: segment_name.clone(), place: written.segment.place };
@@ -96,6 +96,18 @@ fn interface(
     };
     taken.mac(&on, &mac, node, problems);
     Some((Interface { name, segment: segment_name, mac: mac.value, mtu, addresses }, whole))
+}
+
+fn mac(word: &Word, problems: &mut Problems) -> Option<Placed<Mac>> {
+    match Mac::parse(word) {
+        Ok(value) => Some(Placed { value, place: word.place }),
+        Err(error) => {
+            let problem =
+                Problem::new(format!("{} is no MAC address for an interface", word.value));
+            problems.add(problem.at(word.place).hint(error.to_string()));
+            None
+        }
+    }
 }
 
 fn mtu(

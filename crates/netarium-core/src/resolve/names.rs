@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::name::Name;
-use crate::problem::{Placed, Problem, Problems};
+use crate::problem::{Problem, Problems};
 use crate::spec::{Named, Spec, Word};
 
 /// Names that every node's `/etc/hosts` has already.
@@ -50,7 +50,8 @@ pub(super) fn lab(spec: &Spec, default_name: &str, problems: &mut Problems) -> O
     let name = Name::new(default_name);
     if let Err(error) = &name {
         let message = format!("the lab has no name, and {default_name:?} cannot be one: {error}");
-        problems.add(Problem::new(message).hint(format!("write name: {}", tidy(default_name))));
+        let name = tidy(default_name).unwrap_or_else(|| "lab".to_owned());
+        problems.add(Problem::new(message).hint(format!("write name: {name}")));
     }
     name.ok()
 }
@@ -61,8 +62,9 @@ pub(super) fn part(kind: &str, word: &Word, problems: &mut Problems) -> Option<N
         Ok(name) => Some(name),
         Err(error) => {
             let message = format!("{:?} is no name for a {kind}: {error}", word.value);
-            let problem = Problem::new(message).at(word.place);
-            problems.add(problem.hint(format!("write {}", tidy(word))));
+            let mut problem = Problem::new(message).at(word.place);
+            problem.hint = tidy(word).map(|name| format!("write {name}"));
+            problems.add(problem);
             None
         }
     }
@@ -79,28 +81,13 @@ pub(super) fn node(word: &Word, problems: &mut Problems) -> Option<Name> {
     part("node", word, problems)
 }
 
-/// The nearest name to any words.
-fn tidy(words: &str) -> String {
+/// The nearest name to any words, if they have a letter.
+fn tidy(words: &str) -> Option<String> {
     let letter = |letter: char| match letter.to_ascii_lowercase() {
         letter if letter.is_ascii_alphanumeric() => letter,
         _ => '-',
     };
     let name: String = words.chars().map(letter).take(63).collect();
     let name = name.trim_matches('-');
-    if name.is_empty() { "lab".to_owned() } else { name.to_owned() }
-}
-
-/// What `read` makes of a word; else the problem that it is none of what it should be.
-pub(super) fn value<T, E: std::fmt::Display>(
-    word: &Word,
-    read: impl Fn(&str) -> Result<T, E>,
-    problems: &mut Problems,
-) -> Option<Placed<T>> {
-    match read(word) {
-        Ok(value) => Some(Placed { value, place: word.place }),
-        Err(error) => {
-            problems.at(word.place, format!("{:?} is not possible: {error}", word.value));
-            None
-        }
-    }
+    if name.is_empty() { None } else { Some(name.to_owned()) }
 }

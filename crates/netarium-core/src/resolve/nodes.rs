@@ -40,7 +40,7 @@ fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {
     let millicpus = written.cpus.as_ref().and_then(|word| limit(word, thousandths, hint, problems));
     let pids = written.pids.as_ref().map(|pids| pids.value);
     if let Some(pids) = written.pids.as_ref().filter(|pids| pids.value == 0) {
-        problems.add(zero("pids", pids.place));
+        problems.add(zero("0", pids.place));
     }
     Limits { memory, millicpus, pids }
 }

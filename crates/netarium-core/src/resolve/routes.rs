@@ -156,7 +156,7 @@ impl Links<'_> {
                 segment.prefixes.iter().any(|prefix| prefix.contains(&address))
             });
         if let Some((segment, _)) = segment {
-            return format!("it is on {segment}, where {} has no such address", self.node);
+            return format!("segment {segment} has it: give {} an address there", self.node);
         }
         let own: Vec<String> = self
             .interfaces

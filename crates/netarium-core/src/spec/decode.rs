@@ -95,9 +95,7 @@ pub(super) fn entries<'t>(
         }
         _ => {
             let message = format!("{kind}s must be a table, not {}", form(tree));
-            problems.add(
-                Problem::new(message).at(tree.place).hint(format!("write {{{kind}: value, …}}")),
-            );
+            problems.add(Problem::new(message).at(tree.place).hint("write {name: …}"));
             None
         }
     }
@@ -157,7 +155,16 @@ pub(super) fn number<T: TryFrom<u64>>(
 
 /// `true` or `false`.
 pub(super) fn truth(key: &str, tree: &Tree, problems: &mut Problems) -> Option<Placed<bool>> {
-    choice(key, tree, &[("true", true), ("false", false)], problems)
+    let word = word(key, tree, problems)?;
+    let value = match word.value.as_str() {
+        "true" => true,
+        "false" => false,
+        other => {
+            problems.at(word.place, format!("{key} is true or false, not {other}"));
+            return None;
+        }
+    };
+    Some(Placed { value, place: word.place })
 }
 
 /// One of a few words.
