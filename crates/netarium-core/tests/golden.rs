@@ -41,6 +41,13 @@ fn every_lab_resolves_to_its_golden_model() {
 }
 
 #[test]
+fn every_key_resolves_to_its_golden_model() {
+    let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
+    let json = serde_json::to_string_pretty(&model).unwrap();
+    settings().bind(|| insta::assert_snapshot!("every-key", json));
+}
+
+#[test]
 fn the_schema_is_the_golden_one() {
     let json = serde_json::to_string_pretty(&netarium_core::schema::schema()).unwrap();
     settings().bind(|| insta::assert_snapshot!("schema", json));
