@@ -76,7 +76,7 @@ pub struct Problem {
     /// What to do about it.
     pub hint: Option<String>,
     /// What else has to do with it.
-    pub note: Option<Note>,
+    pub note: Option<Box<Note>>,
 }
 
 impl Problem {
@@ -102,7 +102,7 @@ impl Problem {
     /// Points to something else that has to do with it.
     #[must_use]
     pub fn note(mut self, place: Place, message: impl Into<String>) -> Self {
-        self.note = Some(Note { place, message: message.into() });
+        self.note = Some(Box::new(Note { place, message: message.into() }));
         self
     }
 }
@@ -125,12 +125,19 @@ impl std::error::Error for Problem {}
 
 /// Problems while they are being found.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<Problem>);
+pub(crate) struct Problems {
+    found: Vec<Problem>,
+    suggestions: usize,
+}
+
+/// How many suggestions a report can have. Each takes a look at every name there is, and nobody
+/// reads on.
+const MOST_SUGGESTIONS: usize = 100;
 
 impl Problems {
     /// Keeps a problem.
     pub(crate) fn add(&mut self, problem: Problem) {
-        self.0.push(problem);
+        self.found.push(problem);
     }
 
     /// Keeps a problem that has a place and nothing more to say.
@@ -146,24 +153,27 @@ impl Problems {
         known: impl IntoIterator<Item = &'k str>,
     ) {
         let mut problem = Problem::new(format!("unknown {kind} {}", word.value)).at(word.place);
-        problem.hint = suggestion(word, known.into_iter().collect());
+        self.suggestions += 1;
+        if self.suggestions <= MOST_SUGGESTIONS {
+            problem.hint = suggestion(word, known.into_iter().collect());
+        }
         self.add(problem);
     }
 
     /// Whether nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// All of them in the order of the file, none twice, each with its words taken from `source`.
     pub(crate) fn finish(mut self, source: &str) -> Vec<Problem> {
-        self.0.sort();
-        self.0.dedup();
-        for problem in &mut self.0 {
+        self.found.sort();
+        self.found.dedup();
+        for problem in &mut self.found {
             let words = problem.place.and_then(|place| source.get(place.range()));
             problem.words = words.and_then(|text| text.lines().next()).map(str::to_owned);
         }
-        self.0
+        self.found
     }
 }
 

@@ -172,7 +172,7 @@ pub(crate) enum SegmentForm {
 #[expect(dead_code, reason = "the schema is made from its shape")]
 pub(crate) enum InterfaceForm {
     Addresses(OneOrMany<InterfaceAddress>),
-    Table(Interface),
+    Table(Box<Interface>),
     Nothing(()),
 }
 

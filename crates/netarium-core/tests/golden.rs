@@ -3,6 +3,8 @@
 //! `INSTA_UPDATE=always cargo test -p netarium-core --test golden` rewrites them; review reads the
 //! difference.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

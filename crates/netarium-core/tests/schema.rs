@@ -3,6 +3,8 @@
 //! The checker here knows the part of JSON Schema that the schema uses, and notes which keys were
 //! seen, so that a key which the parser has and the schema has not is found, and the reverse.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use std::collections::BTreeSet;
 
 use granit_parser::{Event, Parser, ScalarStyle};

@@ -117,8 +117,16 @@ fn mtu(
     addresses: &[IpNet],
     problems: &mut Problems,
 ) -> u32 {
-    let Some(mtu) = &written.mtu else { return segment.mtu };
-    segments::check_mtu(mtu, addresses.iter().any(|address| address.addr().is_ipv6()), problems);
+    let ipv6 = addresses.iter().any(|address| address.addr().is_ipv6());
+    let Some(mtu) = &written.mtu else {
+        // A segment with prefixes knows by itself whether it has IPv6.
+        if segment.prefixes.is_empty() && ipv6 {
+            let mtu = Placed { value: segment.mtu, place: written.segment.place };
+            segments::check_mtu(&mtu, ipv6, problems);
+        }
+        return segment.mtu;
+    };
+    segments::check_mtu(mtu, ipv6, problems);
     if mtu.value > segment.mtu {
         let message = format!("an mtu of {} is more than segment {on} has", mtu.value);
         let hint = format!("segment {on} has {}", segment.mtu);

@@ -10,7 +10,7 @@ use crate::spec::{self, Ready, Word};
 
 /// The services of a node, in the order written.
 pub(super) fn resolve(written: &[spec::Service], problems: &mut Problems) -> Vec<Service> {
-    let words: Vec<&str> = written.iter().map(|service| service.name.value.as_str()).collect();
+    let words = written.iter().map(|service| service.name.value.as_str()).collect();
     let mut first: BTreeMap<&str, Place> = BTreeMap::new();
     let mut services = Vec::new();
     for service in written {
@@ -29,7 +29,7 @@ pub(super) fn resolve(written: &[spec::Service], problems: &mut Problems) -> Vec
 
 fn resolve_one(
     written: &spec::Service,
-    words: &[&str],
+    words: &BTreeSet<&str>,
     problems: &mut Problems,
 ) -> Option<Service> {
     let name = names::part("service", &written.name, problems);
@@ -51,8 +51,8 @@ fn resolve_one(
     Some(Service { name: name?, run, environment, folder, after, restart, ready })
 }
 
-fn earlier(word: &Word, words: &[&str], problems: &mut Problems) -> Option<Name> {
-    if words.contains(&word.value.as_str()) {
+fn earlier(word: &Word, words: &BTreeSet<&str>, problems: &mut Problems) -> Option<Name> {
+    if words.contains(word.value.as_str()) {
         return Name::new(word).ok();
     }
     problems.unknown("service", word, words.iter().copied());
@@ -100,31 +100,54 @@ fn readiness(ready: Option<&Ready>, restart: Restart, problems: &mut Problems) -
     }
 }
 
-/// Nothing can come after itself: services are taken away while all that they come after is gone;
-/// what stays is in a circle, or comes after one.
+/// Nothing can come after itself: services are taken away as soon as all that they come after are
+/// gone; what stays is in a circle, or comes after one.
 fn check_order(written: &[spec::Service], services: &[Service], problems: &mut Problems) {
-    let mut left: BTreeMap<&Name, BTreeSet<&Name>> =
-        services.iter().map(|service| (&service.name, service.after.iter().collect())).collect();
-    loop {
-        let kept: BTreeSet<&Name> = left.keys().copied().collect();
-        let before = left.len();
-        left.retain(|_, after| after.iter().any(|name| kept.contains(*name)));
-        if left.len() == before {
-            break;
+    let known: BTreeSet<&Name> = services.iter().map(|service| &service.name).collect();
+    let mut left: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
+    let mut waiting: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+    for service in services {
+        // What is not there has its own problem.
+        let after: BTreeSet<&Name> =
+            service.after.iter().filter(|name| known.contains(name)).collect();
+        for name in &after {
+            waiting.entry(name).or_default().push(&service.name);
+        }
+        left.insert(&service.name, after);
+    }
+    let mut gone: Vec<&Name> =
+        left.iter().filter(|(_, after)| after.is_empty()).map(|(name, _)| *name).collect();
+    while let Some(name) = gone.pop() {
+        left.remove(name);
+        for next in waiting.get(name).into_iter().flatten() {
+            if let Some(after) = left.get_mut(next) {
+                after.remove(name);
+                if after.is_empty() {
+                    gone.push(next);
+                }
+            }
         }
     }
-    let Some(start) = left.keys().next().copied() else { return };
-    let circle = circle(start, &left);
+    if let Some(start) = left.keys().next() {
+        problems.add(circular(&circle(start, &left), written));
+    }
+}
+
+/// The problem that these services wait for each other, at what the first of them comes after.
+fn circular(circle: &[&Name], written: &[spec::Service]) -> Problem {
     let words: Vec<&str> = circle.iter().map(|name| name.as_str()).collect();
-    let place = written.iter().find(|service| Some(&service.name.value.as_str()) == words.first());
-    let mut problem = Problem::new(format!("{} wait for each other", words.join(", ")));
-    if words.len() == 1 {
-        problem = Problem::new(format!("{} waits for itself", words[0]));
+    let problem = match words.as_slice() {
+        [one] => Problem::new(format!("{one} waits for itself")),
+        _ => Problem::new(format!("{} wait for each other", words.join(", "))),
+    };
+    let first = written.iter().find(|service| words.first() == Some(&service.name.value.as_str()));
+    let next = words.get(1).or(words.first());
+    let word = first
+        .and_then(|service| service.after.iter().find(|word| Some(&word.value.as_str()) == next));
+    match word {
+        Some(word) => problem.at(word.place),
+        None => problem,
     }
-    if let Some(word) = place.and_then(|service| service.after.first()) {
-        problem = problem.at(word.place);
-    }
-    problems.add(problem);
 }
 
 /// The services of one circle, from those that are in one or come after one.

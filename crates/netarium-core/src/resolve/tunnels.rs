@@ -150,10 +150,8 @@ fn addresses(one: &End<'_>, other: &End<'_>, problems: &mut Problems) -> Option<
         [true, false].map(|ipv4| (one.candidates(other, ipv4), other.candidates(one, ipv4)));
     let family = found.iter().find(|(one, other)| !one.is_empty() && !other.is_empty());
     let Some((ours, theirs)) = family else {
-        let none = |ours: fn(&(Vec<IpAddr>, Vec<IpAddr>)) -> &Vec<IpAddr>| {
-            found.iter().all(|pair| ours(pair).is_empty())
-        };
-        let (first, second) = (none(|pair| &pair.0), none(|pair| &pair.1));
+        let first = found.iter().all(|(ours, _)| ours.is_empty());
+        let second = found.iter().all(|(_, theirs)| theirs.is_empty());
         let why = "shares no segment with the other end and has no gateway";
         if first {
             one.complain(why, problems);
