@@ -12,6 +12,16 @@
 pub mod address;
 pub mod name;
 
+#[cfg(feature = "lab-file")]
+pub mod problem;
+#[cfg(feature = "lab-file")]
+pub mod schema;
+#[cfg(feature = "lab-file")]
+pub mod spec;
+
+#[cfg(feature = "lab-file")]
+pub mod resolve;
+
 pub mod model;
 
 pub mod desired;

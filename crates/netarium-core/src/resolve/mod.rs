@@ -1,0 +1,126 @@
+//! From the lab file as written to the lab as it is meant.
+//!
+//! [`resolve`] is the only way to a [`Model`]. It looks up every name, chooses addresses, MACs and
+//! names, fills in every default, and refuses what cannot be. It goes on after every mistake, so
+//! that all of them are reported at once; what could not be resolved is left out in silence after
+//! its own problem.
+
+mod checks;
+mod images;
+mod interfaces;
+mod names;
+mod nodes;
+mod routes;
+mod segments;
+mod services;
+mod sysctls;
+mod tunnels;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub use images::BASE_PACKAGES;
+
+use self::images::Images;
+use self::interfaces::Taken;
+use self::names::Names;
+use crate::model::{Interface, Model, Node, Route, Segment};
+use crate::name::Name;
+use crate::problem::{Problem, Problems};
+use crate::spec::{self, Spec};
+
+/// Reads a lab file and resolves it; a lab without a name is called `default_name`.
+///
+/// # Errors
+/// All mistakes of the file, in its order.
+pub fn load(bytes: &[u8], default_name: &str) -> Result<Model, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let spec = spec::read(bytes, &mut problems).map_err(|problem| vec![problem])?;
+    finish(&spec, default_name, problems)
+}
+
+/// Resolves a lab file that has been read; a lab without a name is called `default_name`.
+///
+/// # Errors
+/// All mistakes of the file, in its order.
+pub fn resolve(spec: &Spec, default_name: &str) -> Result<Model, Vec<Problem>> {
+    finish(spec, default_name, Problems::default())
+}
+
+fn finish(spec: &Spec, default_name: &str, mut problems: Problems) -> Result<Model, Vec<Problem>> {
+    let model = model(spec, default_name, &mut problems);
+    match model {
+        Some(model) if problems.is_empty() => Ok(model),
+        _ => Err(problems.finish(&spec.source)),
+    }
+}
+
+fn model(spec: &Spec, default_name: &str, problems: &mut Problems) -> Option<Model> {
+    let lab = names::lab(spec, default_name, problems);
+    let images = Images::resolve(spec, problems);
+    let segments = segments::resolve(spec, problems);
+    let lab_or_any = lab.clone().or_else(|| Name::new("lab").ok())?;
+    let mut context = Context {
+        lab: lab_or_any,
+        node_names: Names::new("node", &spec.nodes, spec.unread.contains(&"nodes")),
+        segment_names: Names::new("segment", &spec.segments, spec.unread.contains(&"segments")),
+        segments,
+        nodes: BTreeMap::new(),
+    };
+    let nodes = nodes(spec, &images, &mut context, problems);
+    let tunnels = tunnels::resolve(spec, &context, problems);
+    let checks = checks::resolve(spec, &context, problems);
+    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks })
+}
+
+/// What the later stages look things up in.
+struct Context<'s> {
+    lab: Name,
+    node_names: Names<'s>,
+    segment_names: Names<'s>,
+    segments: BTreeMap<Name, Segment>,
+    nodes: BTreeMap<Name, Wired>,
+}
+
+/// A node as far as others need to know it.
+struct Wired {
+    interfaces: Vec<Interface>,
+    routes: Vec<Route>,
+    /// Whether something of its wiring is missing here because it had a problem of its own.
+    broken: bool,
+}
+
+impl Wired {
+    /// Its addresses, each with the interface that has it.
+    fn addresses(&self) -> impl Iterator<Item = (&Interface, IpAddr)> {
+        self.interfaces.iter().flat_map(|interface| {
+            interface.addresses.iter().map(move |address| (interface, address.addr()))
+        })
+    }
+}
+
+fn nodes(
+    spec: &Spec,
+    images: &Images,
+    context: &mut Context<'_>,
+    problems: &mut Problems,
+) -> BTreeMap<Name, Node> {
+    if spec.nodes.is_empty() && !spec.unread.contains(&"nodes") {
+        let hint = "the smallest lab is `nodes: {one: {}}`";
+        problems.add(Problem::new("the lab has no nodes").hint(hint));
+    }
+    let mut taken = Taken::default();
+    let mut nodes = BTreeMap::new();
+    for (index, (word, node)) in spec.nodes.iter().enumerate() {
+        let name = names::node(word, problems);
+        let Some(node) = node else { continue };
+        // A node without a name is looked at all the same, for the problems inside of it.
+        let any = || Name::new(&format!("unnamed-{index}")).ok();
+        let Some(name) = name.or_else(any) else { continue };
+        let (node, wired) = nodes::resolve(&name, node, images, context, &mut taken, problems);
+        context.nodes.insert(name.clone(), wired);
+        nodes.insert(name, node);
+    }
+    segments::check_pairs(spec, context, problems);
+    nodes
+}

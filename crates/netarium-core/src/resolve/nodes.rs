@@ -1,0 +1,121 @@
+//! One node: everything about it that needs no other node.
+
+use super::images::Images;
+use super::interfaces::{self, Taken};
+use super::{Context, Wired, routes, services, sysctls};
+use crate::model::{Forwarding, Image, Limits, Node};
+use crate::name::Name;
+use crate::problem::{Place, Problem, Problems};
+use crate::spec::{self, Word};
+
+/// Resolves a node. What has a problem is left out.
+pub(super) fn resolve(
+    name: &Name,
+    written: &spec::Node,
+    images: &Images,
+    context: &Context<'_>,
+    taken: &mut Taken,
+    problems: &mut Problems,
+) -> (Node, Wired) {
+    let image = images.of(written.image.as_ref(), problems).unwrap_or(Image::Host);
+    let (interfaces, broken) = interfaces::resolve(name, written, context, taken, problems);
+    let routes = routes::resolve(name, written, context, &interfaces, broken, problems);
+    let forward = written.forward.as_ref().is_some_and(|forward| forward.value);
+    let node = Node {
+        image,
+        forwarding: if forward { Forwarding::On } else { Forwarding::Off },
+        sysctls: sysctls::resolve(&written.sysctls, &interfaces, problems),
+        services: services::resolve(&written.services, problems),
+        limits: limits(&written.limits, problems),
+        interfaces: interfaces.clone(),
+        routes: routes.clone(),
+    };
+    (node, Wired { interfaces, routes, broken })
+}
+
+fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {
+    let hint = "write 64MiB, 1GiB or a number of bytes";
+    let memory = written.memory.as_ref().and_then(|word| limit(word, bytes, hint, problems));
+    let hint = "write 0.5 for half a processor, with at most three decimals";
+    let millicpus = written.cpus.as_ref().and_then(|word| limit(word, thousandths, hint, problems));
+    let pids = written.pids.as_ref().map(|pids| pids.value);
+    if let Some(pids) = written.pids.as_ref().filter(|pids| pids.value == 0) {
+        problems.add(zero("0", pids.place));
+    }
+    Limits { memory, millicpus, pids }
+}
+
+fn limit<T: PartialEq + From<u8>>(
+    word: &Word,
+    read: impl Fn(&str) -> Option<T>,
+    hint: &str,
+    problems: &mut Problems,
+) -> Option<T> {
+    let value = read(word);
+    match &value {
+        None => {
+            let message = format!("{} is no limit", word.value);
+            problems.add(Problem::new(message).at(word.place).hint(hint));
+        }
+        Some(value) if *value == T::from(0) => problems.add(zero(word, word.place)),
+        Some(_) => {}
+    }
+    value
+}
+
+fn zero(what: &str, place: Place) -> Problem {
+    Problem::new(format!("a limit of {what} leaves nothing to run with"))
+        .at(place)
+        .hint("leave it out for no limit")
+}
+
+/// Bytes with an optional unit (IEC 80000-13).
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number(digits)?.checked_mul(unit)
+}
+
+/// A decimal number, in thousandths.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    if part.len() > 3 {
+        return None;
+    }
+    let part = number(&format!("{part:0<3}"))?;
+    number(whole)?.checked_mul(1000)?.checked_add(part)?.try_into().ok()
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let fits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if fits { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_fractions_are_read_as_people_write_them() {
+        assert_eq!(bytes("64MiB"), Some(64 << 20));
+        assert_eq!(bytes("2 GB"), Some(2_000_000_000));
+        assert_eq!(bytes("1024"), Some(1024));
+        for text in ["", "MiB", "64M", "-1", "99999999999999999999", "99999999999GiB", "1.5GiB"] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
+        assert_eq!(thousandths("0.5"), Some(500));
+        assert_eq!(thousandths("2"), Some(2000));
+        for text in ["", ".5", "0.0001", "1e3", "-1", "99999999"] {
+            assert_eq!(thousandths(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The JSON Schema (draft 2020-12) of the lab file.
+//!
+//! It is generated from the types in [`crate::spec`]; here are the forms that JSON Schema has and
+//! the types have not, since the short forms are gone once a file is read.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+use crate::problem::Placed;
+use crate::spec::{Answer, Interface, Segment, Spec, TunnelEnd};
+
+/// The JSON Schema of the lab file, for editors and for people.
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(without_null));
+    settings.into_generator().into_root_schema_for::<Spec>().to_value()
+}
+
+/// A key that may be left out is not one that may be empty.
+fn without_null(schema: &mut Schema) {
+    let is_null = |it: &Value| it == "null" || it.get("type").is_some_and(|it| it == "null");
+    for key in ["type", "anyOf"] {
+        let Some(Value::Array(forms)) = schema.get_mut(key) else { continue };
+        if forms.len() != 2 || !is_null(&forms[1]) {
+            continue;
+        }
+        let form = forms.swap_remove(0);
+        schema.remove(key);
+        match form {
+            Value::Object(inner) => {
+                inner.into_iter().for_each(|(key, value)| {
+                    schema.insert(key, value);
+                });
+            }
+            word => {
+                schema.insert(key.to_owned(), word);
+            }
+        }
+    }
+}
+
+/// The place of a value is no part of the file.
+impl<T: JsonSchema> JsonSchema for Placed<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// Defines words of the lab file: a type for each, with its JSON Schema.
+macro_rules! words {
+    ($($(#[doc = $text:literal])+ $name:ident { $($body:tt)+ })+) => {$(
+        $(#[doc = $text])+
+        pub(crate) struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "description": concat!($($text),+).trim(), $($body)+ })
+            }
+        }
+    )+};
+}
+
+words! {
+    /// A name: 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit
+    Name { "type": ["string", "integer"], "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" }
+    /// A name that is a key
+    NameKey { "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" }
+    /// A prefix, IPv4 or IPv6
+    Prefix { "type": "string", "pattern": "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", "examples": ["10.0.0.0/24", "fd00::/64"] }
+    /// An address, IPv4 or IPv6
+    Address { "type": "string", "pattern": "^[0-9a-fA-F.:]+$", "examples": ["10.0.0.1", "fd00::1"] }
+    /// An address of an interface
+    InterfaceAddress { "type": "string", "pattern": "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", "examples": ["10.0.0.1", "fd00::1/64"] }
+    /// A segment or a prefix
+    SegmentOrPrefix { "type": "string", "examples": ["site-a", "10.1.0.0/16"] }
+    /// The name of an interface: 1 to 15 bytes
+    InterfaceName { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,15}$" }
+    /// A hardware address
+    MacAddress { "type": "string", "pattern": "^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$", "examples": ["02:00:00:00:00:01"] }
+    /// What becomes of a packet: the address of a router, an interface, unreachable, blackhole or prohibit
+    Via { "type": "string", "examples": ["10.0.0.1", "eth1", "unreachable"] }
+    /// A kernel setting below net
+    Sysctl { "type": "string", "pattern": "^net[./]" }
+    /// A number, true or false, or text
+    Scalar { "type": ["string", "number", "boolean"] }
+    /// Bytes, or a number with a unit
+    Memory { "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "minimum": 1, "examples": ["64MiB"] }
+    /// A number with s or ms
+    Duration { "type": "string", "pattern": "^[0-9]+(ms|s)$", "examples": ["2s", "500ms"] }
+    /// A Debian release
+    Suite { "type": "string", "pattern": "^[a-z]+$" }
+    /// A Debian package
+    Package { "type": "string", "pattern": "^[a-z0-9][a-z0-9+.-]+$" }
+    /// An absolute path in the node
+    AbsolutePath { "type": "string", "pattern": "^/" }
+    /// A proposal in the words of strongSwan
+    Proposal { "type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$" }
+    /// An address or the name of a node
+    Host { "type": "string" }
+    /// An address or the name of a node, a colon and a port
+    HostAndPort { "type": "string", "pattern": ":[0-9]+$", "examples": ["10.0.0.1:80", "[fd00::1]:80"] }
+    /// A TCP port
+    Port { "type": "integer", "minimum": 1, "maximum": 65535 }
+    /// A URL
+    HttpUrl { "type": "string", "pattern": "^http://", "examples": ["http://10.0.0.1:8080/"] }
+    /// No answer at all
+    Blocked { "const": "blocked" }
+    /// The status of an HTTP response
+    Status { "type": "integer", "minimum": 100, "maximum": 599 }
+}
+
+/// `address` beside `addresses`.
+pub(crate) fn also_address(table: &mut Schema) {
+    also(table, "address", "addresses");
+}
+
+/// `prefix` beside `prefixes`.
+pub(crate) fn also_prefix(table: &mut Schema) {
+    also(table, "prefix", "prefixes");
+}
+
+/// Gives the table's key `many` a twin called `one`.
+fn also(table: &mut Schema, one: &str, many: &str) {
+    if let Some(Value::Object(properties)) = table.get_mut("properties")
+        && let Some(property) = properties.get(many).cloned()
+    {
+        properties.insert(one.to_owned(), property);
+    }
+}
+
+/// Things by name.
+pub(crate) type Map<T> = BTreeMap<NameKey, T>;
+
+/// One, or a list.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+/// A segment: its prefix, a list of prefixes, or a table.
+#[derive(JsonSchema)]
+#[schemars(rename = "Segment", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum SegmentForm {
+    Prefixes(OneOrMany<Prefix>),
+    Table(Segment),
+    Nothing(()),
+}
+
+/// An interface: its address, a list of addresses, or a table.
+#[derive(JsonSchema)]
+#[schemars(rename = "Interface", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum InterfaceForm {
+    Addresses(OneOrMany<InterfaceAddress>),
+    Table(Box<Interface>),
+    Nothing(()),
+}
+
+/// The interfaces of a node: segments with addresses, or a list of tables with `segment`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum Interfaces {
+    BySegment(Map<InterfaceForm>),
+    List(Vec<Interface>),
+}
+
+/// An end of a tunnel: a node, or a table that also says its address.
+#[derive(JsonSchema)]
+#[schemars(rename = "TunnelEnd", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum TunnelEndForm {
+    Node(Name),
+    Table(TunnelEnd),
+}
+
+/// When a service counts as ready.
+#[derive(JsonSchema)]
+#[schemars(rename = "Ready", rename_all = "lowercase", deny_unknown_fields)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum ReadyForm {
+    /// As soon as its program runs.
+    Started,
+    /// When it has ended with status 0.
+    Done,
+    /// When something in the node accepts connections to this TCP port of the loopback address.
+    Tcp(Port),
+    /// When something accepts connections to this socket.
+    Unix(AbsolutePath),
+    /// When this file is there.
+    File(AbsolutePath),
+}
+
+/// What must come of a check.
+#[derive(JsonSchema)]
+#[schemars(rename = "Expect", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum ExpectForm {
+    Blocked(Blocked),
+    Status(Status),
+    Answer(Answer),
+}

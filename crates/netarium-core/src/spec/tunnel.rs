@@ -1,0 +1,130 @@
+//! Tunnels, as written.
+
+use schemars::JsonSchema;
+
+use super::Word;
+use super::decode::{Table, list, word, words};
+use super::tree::{Tree, Value};
+use crate::problem::{Place, Placed, Problem, Problems};
+use crate::schema;
+
+/// A tunnel: the word for its kind, and what that kind needs.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tunnel {
+    /// An IPsec tunnel with IKEv2 (RFC 7296).
+    pub ipsec: Ipsec,
+}
+
+impl Tunnel {
+    pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
+        let mut table = Table::open("a tunnel", tree, problems)?;
+        let ipsec = table.need("ipsec", problems).and_then(|tree| Ipsec::read(tree, problems));
+        table.close(problems);
+        Some(Self { ipsec: ipsec? })
+    }
+}
+
+/// An IPsec tunnel.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Ipsec {
+    /// Its two ends. The first one opens it.
+    #[schemars(with = "[schema::TunnelEndForm; 2]")]
+    pub between: Vec<TunnelEnd>,
+    /// What is behind each end, in the order of `between`: a segment, a prefix, or a list of them.
+    #[schemars(with = "[schema::OneOrMany<schema::SegmentOrPrefix>; 2]")]
+    pub carry: Vec<Vec<Word>>,
+    /// How the ends know each other. Default: `certificate`, issued by the lab.
+    #[schemars(with = "Option<Authentication>")]
+    pub auth: Option<Placed<Authentication>>,
+    /// The IKE proposal in strongSwan's words. Default: `aes256gcm16-prfsha384-ecp384`.
+    #[schemars(with = "Option<schema::Proposal>")]
+    pub ike: Option<Word>,
+    /// The ESP proposal in strongSwan's words. Default: `aes256gcm16-ecp384`.
+    #[schemars(with = "Option<schema::Proposal>")]
+    pub esp: Option<Word>,
+    /// Where it is.
+    #[schemars(skip)]
+    pub place: Place,
+}
+
+/// How the ends of a tunnel know each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum Authentication {
+    /// By X.509 certificates from the lab's own authority.
+    Certificate,
+}
+
+/// One end of a tunnel in its long form.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename = "TunnelEndTable", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TunnelEnd {
+    /// The node.
+    #[schemars(with = "schema::Name")]
+    pub node: Word,
+    /// Its address towards the other end. Default: the one on a segment that both are on, else the
+    /// one on the segment of its gateway.
+    #[schemars(with = "Option<schema::Address>")]
+    pub address: Option<Word>,
+}
+
+impl Ipsec {
+    fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
+        let mut table = Table::open("ipsec", tree, problems)?;
+        let between = table.need("between", problems).map(|tree| {
+            let items = two("between", tree, problems);
+            items.iter().filter_map(|item| TunnelEnd::read(item, problems)).collect()
+        });
+        let carry = table.need("carry", problems).map(|tree| {
+            let items = two("carry", tree, problems);
+            items.iter().map(|item| words("carry", item, problems)).collect()
+        });
+        let auth = table.take("auth").and_then(|tree| Authentication::read(tree, problems));
+        let ike = table.take("ike").and_then(|tree| word("ike", tree, problems));
+        let esp = table.take("esp").and_then(|tree| word("esp", tree, problems));
+        let place = table.place;
+        table.close(problems);
+        Some(Self { between: between?, carry: carry?, auth, ike, esp, place })
+    }
+}
+
+/// The items of a list that has one for each end.
+fn two<'t>(key: &str, tree: &'t Tree, problems: &mut Problems) -> &'t [Tree] {
+    let items = list(key, tree, problems);
+    if items.len() != 2 && !matches!(tree.value, Value::Scalar(_) | Value::Table(_)) {
+        let message = format!("{key} has {} of two values, one for each end", items.len());
+        problems.at(tree.place, message);
+    }
+    items
+}
+
+impl Authentication {
+    fn read(tree: &Tree, problems: &mut Problems) -> Option<Placed<Self>> {
+        let word = word("auth", tree, problems)?;
+        if word.value == "certificate" {
+            return Some(Placed { value: Self::Certificate, place: word.place });
+        }
+        let problem = Problem::new(format!("auth {} is not to be had", word.value));
+        let hint = "certificate is the only one for now, and the default";
+        problems.add(problem.at(word.place).hint(hint));
+        None
+    }
+}
+
+impl TunnelEnd {
+    fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
+        if let Value::Scalar(_) = tree.value {
+            return Some(Self { node: word("node", tree, problems)?, address: None });
+        }
+        let mut table = Table::open("a tunnel end", tree, problems)?;
+        let node = table.need("node", problems).and_then(|tree| word("node", tree, problems));
+        let address = table.take("address").and_then(|tree| word("address", tree, problems));
+        table.close(problems);
+        Some(Self { node: node?, address })
+    }
+}
