@@ -1,9 +1,23 @@
-//! Virtual networks out of containers.
+//! Virtual networks out of containers: bring a lab up, check it, take it down.
+//!
+//! ```text
+//! lab_file ──▶ netarium_core ──▶ lab ──▶ engine ──▶ linux
+//! ```
+//!
+//! Programs that use this library call [`run_if_stage`] first of all in their `main`.
+
+pub mod event;
+pub mod failure;
+pub mod folder;
+pub mod lab;
+pub mod lab_file;
 
 pub mod image;
-mod linux;
 
 mod engine;
+mod features;
+mod linux;
+mod node_program;
 mod pki;
 
 pub use linux::stage::run_if_stage;

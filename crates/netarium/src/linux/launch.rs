@@ -92,7 +92,12 @@ const READY: u8 = b'r';
 ///
 /// # Errors
 /// If the kernel refuses namespaces or ids.
-pub(crate) fn start_keeper(map: &IdMap, program: &Path, lab: &str) -> Result<Child, LaunchError> {
+pub(crate) fn start_keeper(
+    map: &IdMap,
+    program: &Path,
+    name: &str,
+    arguments: &[&str],
+) -> Result<Child, LaunchError> {
     let (gate, inner) = UnixStream::pair().map_err(LaunchError::Talk)?;
     let child = match into_namespaces(ALL_NAMESPACES).map_err(LaunchError::Clone)? {
         Side::Child => {
@@ -102,7 +107,7 @@ pub(crate) fn start_keeper(map: &IdMap, program: &Path, lab: &str) -> Result<Chi
                 become_root(map.is_single())?;
                 rustix::process::setsid().map_err(io::Error::from)?;
                 use_null()?;
-                execute(program, "netarium-keeper", &[lab])
+                execute(program, name, arguments)
             })
         }
         Side::Parent(child) => child,

@@ -17,6 +17,7 @@ use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Apply;
+use super::keeper::{self, Keeper};
 use super::observe;
 use crate::failure::Failure;
 use crate::folder::LabFolder;
@@ -141,7 +142,10 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
         Task::Apply { steps, .. } if matches!(steps.first(), Some(Step::Create(Object::Lab(_)))) => {
             start_keeper(order, &map)?
         }
-        _ => recorded_keeper(&order.folder).map_err(EnterError::NoKeeper)?,
+        _ => {
+            let keeper = Keeper::recorded(&order.folder).map(Keeper::process);
+            keeper.ok_or_else(|| EnterError::NoKeeper(io::ErrorKind::NotFound.into()))?
+        }
     };
     let pidfd = keeper.open().map_err(EnterError::NoKeeper)?;
     let namespaces =
@@ -165,7 +169,9 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
 }
 
 fn start_keeper(order: &Order, map: &IdMap) -> Result<Process, EnterError> {
-    let child = launch::start_keeper(map, &order.program, order.lab.as_str())
+    let folder = order.folder.path().display().to_string();
+    let arguments = [order.lab.as_str(), &folder];
+    let child = launch::start_keeper(map, &order.program, keeper::NAME, &arguments)
         .map_err(EnterError::Keeper)?;
     let path = order.folder.keeper();
     let record = |source| EnterError::Record { path: path.clone(), source };
@@ -174,23 +180,28 @@ fn start_keeper(order: &Order, map: &IdMap) -> Result<Process, EnterError> {
     Ok(keeper)
 }
 
-/// The keeper that is on record, whether it lives or not.
-///
-/// # Errors
-/// If there is no record.
-pub(crate) fn recorded_keeper(folder: &LabFolder) -> io::Result<Process> {
-    Ok(serde_json::from_slice(&fs::read(folder.keeper())?)?)
-}
-
 /// Writes a record in one step: a crash leaves the old one or the new one.
 ///
 /// # Errors
 /// If the disk is full, for example.
 pub(crate) fn write_record(path: &Path, record: &impl Serialize) -> io::Result<()> {
+    write_bytes(path, &serde_json::to_vec(record)?)
+}
+
+/// Writes a file in one step, as [`write_record`] does.
+///
+/// # Errors
+/// If the disk is full, for example.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let mut file = fs::File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec(record)?)?;
-    fs::rename(&fresh, path)
+    let written = fs::File::create(&fresh)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&fresh, path));
+    if written.is_err() {
+        // Best effort: the error that counts is the first.
+        fs::remove_file(&fresh).ok();
+    }
+    written
 }
 
 fn work(call: &Call, order: &Order, ids: u32) -> Result<(), Failure> {

@@ -1,0 +1,55 @@
+//! What happens while a lab is changed, as values that a terminal, a program or a page can show.
+
+use netarium_core::desired::Note;
+use netarium_core::name::Name;
+use serde::Serialize;
+
+use crate::image::ImageEvent;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event {
+    /// Another process changes the same lab; this one waits for it.
+    Waiting,
+    /// What is left of a lab that did not end in order is removed.
+    Sweeping,
+    /// An image is made ready.
+    Image {
+        /// The image's name.
+        name: Name,
+        /// What happens to it.
+        event: ImageEvent,
+    },
+    /// Something is done in another way than the lab asked for.
+    Note(Note),
+    /// Something that the lab asked for is not done; the lab works without it.
+    Warning(String),
+    /// It is known what there is to do.
+    Planned {
+        /// How many steps.
+        steps: usize,
+    },
+    /// A step was done.
+    Step {
+        /// What was done, `create node gateway-a` for example.
+        text: String,
+        /// How many steps are done.
+        done: usize,
+        /// How many there are.
+        total: usize,
+    },
+    /// All nodes are there with their interfaces, addresses, routes and files, and their first
+    /// processes are started.
+    Wired,
+    /// A tunnel stands.
+    Tunnel(Name),
+    /// All services are ready and all tunnels stand.
+    Settled,
+    /// Something failed, and what was made is undone.
+    Undoing,
+}
+
+/// Where events go.
+pub type Report<'a> = &'a (dyn Fn(Event) + Sync);

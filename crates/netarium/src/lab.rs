@@ -1,0 +1,508 @@
+//! Labs on this machine: bring one up, change it, see how it is, take it down.
+//!
+//! What is to be done is decided by `netarium_core::plan`; how, by the engine. Here the order of
+//! things is kept: one change of a lab at a time, images before namespaces, nothing left behind
+//! after a failure.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use netarium_core::desired::{Desired, Refusal, desired};
+use netarium_core::model::{Image, Model};
+use netarium_core::name::Name;
+use netarium_core::object::{Id, Object, Objects};
+use netarium_core::plan::{self, Step};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::native::journal;
+use crate::engine::native::keeper::{self, Keeper};
+use crate::engine::native::sweep::{SweepError, sweep};
+use crate::engine::native::worker::{self, Answer, Observation, Order, Task};
+use crate::event::{Event, Report};
+use crate::failure::Failure;
+use crate::features::{FeaturesError, features};
+use crate::folder::{DataFolder, LabFolder};
+use crate::image::{ImageError, Store};
+use crate::lab_file::{LabFile, LabFileError};
+use crate::linux::idmap::{IdMap, IdMapError};
+use crate::linux::stage::{Running, Stage, StageError};
+use crate::node_program;
+
+/// How long services and tunnels may take to be ready, if nobody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A lab on this machine, up or not.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    name: Name,
+    data: DataFolder,
+    folder: LabFolder,
+}
+
+/// What a lab is, besides its objects: kept in its folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabRecord {
+    /// The lab file that it was brought up from.
+    pub file: PathBuf,
+    /// When it was first brought up, in seconds since 1970.
+    pub since: u64,
+}
+
+/// How to bring a lab up.
+#[derive(Clone, Copy, Debug)]
+pub struct UpOptions {
+    /// What happens to what was made if something fails.
+    pub after_failure: AfterFailure,
+    /// How long services and tunnels may take to be ready.
+    pub patience: Duration,
+}
+
+impl Default for UpOptions {
+    fn default() -> Self {
+        Self { after_failure: AfterFailure::Undo, patience: PATIENCE }
+    }
+}
+
+/// What happens to what was made if something fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// It is undone; logs are put aside.
+    Undo,
+    /// It stays, to be looked at.
+    Keep,
+}
+
+/// What there is to do to bring a lab to what its file says.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The steps, in order. None: the lab is up and healthy.
+    pub steps: Vec<Step>,
+    /// What is done in another way than the lab asked for.
+    pub notes: Vec<netarium_core::desired::Note>,
+}
+
+/// How a lab is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Whether it runs.
+    pub state: State,
+    /// What differs from what should be: the steps that would mend it.
+    pub steps: Vec<Step>,
+    /// What is not in order, with the reason where it is known.
+    pub findings: Vec<(Id, String)>,
+}
+
+/// Whether a lab runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It does not.
+    Down,
+    /// It does.
+    Up,
+    /// It did, but its keeper was killed, and all of it with that.
+    Killed,
+}
+
+/// Why a lab was not changed, or it cannot be said how it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabError {
+    /// The machine lacks something that the lab cannot do without.
+    #[error("this machine cannot run the lab")]
+    Refused(Vec<Refusal>),
+    /// An image is not to be had.
+    #[error("cannot make image {image} ready")]
+    Image {
+        /// The image.
+        image: Name,
+        /// Why.
+        source: ImageError,
+    },
+    /// Something in the lab's folder.
+    #[error("cannot {what} {}", path.display())]
+    Folder {
+        /// What was tried.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel could not be asked what it can do.
+    #[error("cannot find out what this kernel can do")]
+    Features(#[source] FeaturesError),
+    /// It is not known whose ids the lab has.
+    #[error("cannot find out which ids a lab may have")]
+    Ids(#[source] IdMapError),
+    /// No process of ours.
+    #[error("cannot work inside the lab")]
+    Stage(#[source] StageError),
+    /// A step failed.
+    #[error(transparent)]
+    Step(Failure),
+    /// The lab's own copy of its file is damaged.
+    #[error("the lab's copy of its file is damaged")]
+    Copy(#[source] LabFileError),
+    /// A process of the lab could not be ended.
+    #[error("cannot end the lab's processes")]
+    Kill(#[source] io::Error),
+    /// Something is left on the disk.
+    #[error("the lab is down, but something is left on the disk")]
+    Sweep(#[source] SweepError),
+    /// It is not up.
+    #[error("lab {0} is not up")]
+    NotUp(Name),
+}
+
+type Result<T> = std::result::Result<T, LabError>;
+
+impl Lab {
+    /// The lab called `name` of the owner of `data`.
+    pub fn named(data: &DataFolder, name: &Name) -> Self {
+        Self { name: name.clone(), data: data.clone(), folder: data.lab(name) }
+    }
+
+    /// All labs that are up, or were and left something.
+    ///
+    /// # Errors
+    /// If the folder of labs cannot be read.
+    pub fn all(data: &DataFolder) -> Result<Vec<Self>> {
+        let path = data.labs();
+        let error = |source| LabError::Folder { what: "read", path: path.clone(), source };
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(source) => return Err(error(source)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(error)?.file_name();
+            names.extend(name.to_str().and_then(|name| Name::new(name).ok()));
+        }
+        names.sort();
+        Ok(names.iter().map(|name| Self::named(data, name)).collect())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub(crate) fn folder(&self) -> &LabFolder {
+        &self.folder
+    }
+
+    /// Whether it runs, without looking closer.
+    pub fn state(&self) -> State {
+        match Keeper::recorded(&self.folder) {
+            Some(keeper) if keeper.is_alive() => State::Up,
+            Some(_) => State::Killed,
+            None => State::Down,
+        }
+    }
+
+    /// What it was brought up from, if it is up or was.
+    pub fn record(&self) -> Option<LabRecord> {
+        serde_json::from_slice(&fs::read(self.folder.record()).ok()?).ok()
+    }
+
+    /// The lab file as it was when the lab was last brought up.
+    ///
+    /// # Errors
+    /// If the lab is not up.
+    pub fn file(&self) -> Result<LabFile> {
+        let record = self.record().ok_or_else(|| LabError::NotUp(self.name.clone()))?;
+        let path = self.folder.lab_file();
+        let text = fs::read(&path)
+            .map_err(|source| LabError::Folder { what: "read", path, source })?;
+        LabFile::of_text(&record.file, text, self.name.as_str()).map_err(LabError::Copy)
+    }
+
+    /// Says what [`Lab::up`] would do.
+    ///
+    /// # Errors
+    /// If the machine cannot run the lab, or it cannot be seen how it is.
+    pub async fn plan(&self, model: &Model) -> Result<Plan> {
+        let Desired { objects, notes } = self.desired(model).await?;
+        let observed = self.observe().await?.objects;
+        Ok(Plan { steps: plan::diff(&objects, &observed), notes })
+    }
+
+    /// Says how the lab is, compared with the file it was last brought up from.
+    ///
+    /// # Errors
+    /// If it cannot be seen how it is.
+    pub async fn status(&self) -> Result<Status> {
+        let state = self.state();
+        if state == State::Down {
+            return Ok(Status { state, steps: vec![], findings: vec![] });
+        }
+        let Desired { objects, .. } = self.desired(&self.file()?.model).await?;
+        let Observation { objects: observed, findings } = self.observe().await?;
+        Ok(Status { state, steps: plan::diff(&objects, &observed), findings })
+    }
+
+    /// Brings the lab to what its file says, and waits until services are ready and tunnels stand.
+    /// A lab that is up and healthy is left alone; of one that is not, only the difference is made.
+    ///
+    /// # Errors
+    /// The first thing that failed. What was made is undone by then, unless it is to be kept.
+    pub async fn up(
+        &self,
+        file: &LabFile,
+        options: UpOptions,
+        report: Report<'_>,
+    ) -> Result<Vec<Step>> {
+        let _lock = self.lock(report).await?;
+        let Desired { objects, notes } = self.desired(&file.model).await?;
+        notes.into_iter().for_each(|note| report(Event::Note(note)));
+        self.make_images(&file.model, report).await?;
+        if self.state() != State::Up {
+            self.clear(report).await?;
+        }
+        let before = self.observe().await?.objects;
+        let steps = plan::diff(&objects, &before);
+        report(Event::Planned { steps: steps.len() });
+        if self.state() == State::Down {
+            self.create_folder()?;
+        }
+        self.write_records(file)?;
+        if let Err(error) = self.apply(&steps, options.patience, report).await {
+            if options.after_failure == AfterFailure::Undo {
+                report(Event::Undoing);
+                self.undo(&before, report).await?;
+            }
+            return Err(error);
+        }
+        report(Event::Settled);
+        Ok(steps)
+    }
+
+    /// Takes the lab down, whatever state it is in. Says whether there was anything.
+    ///
+    /// # Errors
+    /// What could not be taken down. Whatever can be is.
+    pub async fn down(&self, report: Report<'_>) -> Result<bool> {
+        let lock = self.lock(report).await?;
+        let was_there = self.clear_all().await?;
+        lock.remove();
+        Ok(was_there)
+    }
+
+    /// Where the logs of a failed `up` are put aside.
+    pub fn failed_logs(&self) -> PathBuf {
+        self.data.path().join("failed").join(self.name.as_str())
+    }
+
+    async fn desired(&self, model: &Model) -> Result<Desired> {
+        let features = features(&self.data).await.map_err(LabError::Features)?;
+        desired(model, &features).map_err(LabError::Refused)
+    }
+
+    /// What is there. Nothing, if the lab has no keeper: everything in a lab ends with that.
+    async fn observe(&self) -> Result<Observation> {
+        if self.state() != State::Up {
+            return Ok(Observation::default());
+        }
+        let mut running = self.start_worker(Task::Observe)?;
+        match running.answer().await.map_err(LabError::Stage)? {
+            Some(Answer::Observed(observation)) => Ok(observation),
+            Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),
+            _ => Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
+        }
+    }
+
+    async fn make_images(&self, model: &Model, report: Report<'_>) -> Result<()> {
+        let mut recipes: Vec<_> = model
+            .nodes
+            .values()
+            .filter_map(|node| match &node.image {
+                Image::Host => None,
+                Image::Recipe(recipe) => Some(recipe),
+            })
+            .collect();
+        recipes.sort();
+        recipes.dedup();
+        for recipe in recipes {
+            let error = |source| LabError::Image { image: recipe.name.clone(), source };
+            let store = Store::at(&self.data.images()).map_err(error)?;
+            let each = |event| report(Event::Image { name: recipe.name.clone(), event });
+            store.ensure(recipe, &each).await.map_err(error)?;
+        }
+        Ok(())
+    }
+
+    fn create_folder(&self) -> Result<()> {
+        let map = IdMap::of_caller().map_err(LabError::Ids)?;
+        let path = self.folder.path();
+        let error = |source| LabError::Folder { what: "make", path: path.to_owned(), source };
+        DirBuilder::new().mode(0o700).create(path).map_err(error)?;
+        // Root of the lab, who is nobody on the host, works in it.
+        std::os::unix::fs::chown(path, Some(map.root_uid()), Some(map.root_gid())).map_err(error)
+    }
+
+    fn write_records(&self, file: &LabFile) -> Result<()> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let since = self.record().map_or(now.map_or(0, |it| it.as_secs()), |record| record.since);
+        let record = LabRecord { file: file.path.clone(), since };
+        let path = self.folder.record();
+        worker::write_record(&path, &record)
+            .map_err(|source| LabError::Folder { what: "write", path, source })?;
+        let path = self.folder.lab_file();
+        worker::write_bytes(&path, &file.text)
+            .map_err(|source| LabError::Folder { what: "write", path, source })
+    }
+
+    fn start_worker(&self, task: Task) -> Result<Running> {
+        let programs = self.data.programs();
+        let program = node_program::lay_down(&programs)
+            .map_err(|source| LabError::Folder { what: "write", path: programs, source })?;
+        let hidden = ["/home", "/media", "/mnt", "/root", "/run", "/srv", "/tmp", "/var/tmp"];
+        let order = Order {
+            lab: self.name.clone(),
+            folder: self.folder.clone(),
+            images: self.data.images(),
+            program,
+            hidden: hidden.map(PathBuf::from).into_iter().chain([self.data.path().into()]).collect(),
+            task,
+        };
+        Running::start(Stage::Worker, &order, &[], Stdio::inherit()).map_err(LabError::Stage)
+    }
+
+    async fn apply(&self, steps: &[Step], patience: Duration, report: Report<'_>) -> Result<()> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let task = Task::Apply { steps: steps.to_vec(), patience };
+        let mut running = self.start_worker(task)?;
+        let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
+        let mut done = 0;
+        loop {
+            match running.answer().await.map_err(LabError::Stage)? {
+                Some(Answer::Did(number)) => {
+                    done += 1;
+                    let Some(step) = steps.get(number) else { continue };
+                    report(Event::Step { text: step.to_string(), done, total: steps.len() });
+                    if let Step::Create(Object::Tunnel(it)) = step {
+                        report(Event::Tunnel(it.tunnel.name.clone()));
+                    }
+                    if Some(number) == last_wire {
+                        report(Event::Wired);
+                    }
+                }
+                Some(Answer::Born(nodes)) => {
+                    let _ = nodes;
+                    running.go_on().await.map_err(LabError::Stage)?;
+                }
+                Some(Answer::Settled) => return Ok(()),
+                Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
+                Some(Answer::Observed(_)) => {}
+                None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
+            }
+        }
+    }
+
+    /// Takes what was made since `before` away again.
+    async fn undo(&self, before: &Objects, report: Report<'_>) -> Result<()> {
+        self.put_logs_aside();
+        if before.is_empty() {
+            return self.clear_all().await.map(drop);
+        }
+        let now = self.observe().await?.objects;
+        self.apply(&plan::diff(before, &now), PATIENCE, report).await
+    }
+
+    /// Logs of a lab that is about to go, for looking at why it failed. There may be none.
+    fn put_logs_aside(&self) {
+        let aside = self.failed_logs();
+        fs::remove_dir_all(&aside).ok();
+        let Ok(nodes) = fs::read_dir(self.folder.path().join("nodes")) else { return };
+        if fs::create_dir_all(&aside).is_ok() {
+            for node in nodes.flatten() {
+                fs::rename(node.path().join("logs"), aside.join(node.file_name())).ok();
+            }
+        }
+    }
+
+    /// Removes what a lab that is not up has left, if anything.
+    async fn clear(&self, report: Report<'_>) -> Result<()> {
+        if self.folder.path().exists() {
+            report(Event::Sweeping);
+        }
+        self.clear_all().await.map(drop)
+    }
+
+    async fn clear_all(&self) -> Result<bool> {
+        let killed = keeper::kill_all(&self.folder).map_err(LabError::Kill)?;
+        let left = self.folder.path().exists();
+        sweep(self.folder.path()).await.map_err(LabError::Sweep)?;
+        Ok(killed || left)
+    }
+
+    async fn lock(&self, report: Report<'_>) -> Result<Lock> {
+        let labs = self.data.labs();
+        fs::create_dir_all(&labs)
+            .map_err(|source| LabError::Folder { what: "make", path: labs, source })?;
+        let path = self.data.lock(&self.name);
+        let locked = Lock::take(path.clone(), || report(Event::Waiting)).await;
+        locked.map_err(|source| LabError::Folder { what: "lock", path, source })
+    }
+}
+
+/// Whether an object is part of the wiring: everything that is there before a node's first process.
+fn is_wiring(id: &Id) -> bool {
+    !matches!(id, Id::Service(..) | Id::Tunnel(_))
+}
+
+/// The right to change a lab. It ends with this value, or with the process.
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock at `path`; calls `busy` if another has it, and waits.
+    async fn take(path: PathBuf, busy: impl FnOnce()) -> io::Result<Self> {
+        let mut busy = Some(busy);
+        loop {
+            let file = File::options().create(true).append(true).open(&path)?;
+            let file = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => file,
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    if let Some(busy) = busy.take() {
+                        busy();
+                    }
+                    tokio::task::spawn_blocking(move || {
+                        rustix::fs::flock(&file, FlockOperation::LockExclusive).map(|()| file)
+                    })
+                    .await
+                    .map_err(io::Error::other)??
+                }
+                Err(error) => return Err(error.into()),
+            };
+            // The one who had it may have removed it.
+            if is_same(&file, &path) {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+
+    /// Gives the lock up and removes its file.
+    fn remove(self) {
+        // While it is held, so that nobody else can hold it and see it vanish.
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+fn is_same(file: &File, path: &Path) -> bool {
+    let identity = |found: fs::Metadata| (found.dev(), found.ino());
+    let held = file.metadata().map(identity);
+    held.is_ok_and(|held| fs::metadata(path).map(identity).is_ok_and(|there| there == held))
+}
