@@ -5,10 +5,12 @@
 
 mod connection;
 mod daemon;
+mod message;
 mod section;
 
 pub use connection::{connection, swanctl_conf};
 pub use daemon::{CHARON, SERVICE, STRONGSWAN_CONF, VICI_SOCKET, charon_service, strongswan_conf};
+pub use message::{MessageError, values_message};
 pub use section::{Item, Key, Section};
 
 use crate::name::Name;

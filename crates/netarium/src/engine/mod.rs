@@ -1,0 +1,3 @@
+//! The engines that run a plan's steps.
+
+pub(crate) mod native;
