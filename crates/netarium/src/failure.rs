@@ -19,8 +19,13 @@ pub struct Failure {
 impl Failure {
     /// The failure that `error` tells of, with its causes.
     pub fn of(error: &dyn Error) -> Self {
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
-        Self { what: error.to_string(), causes: causes.map(ToString::to_string).collect(), hint: None }
+        let mut causes = Vec::new();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        Self { what: error.to_string(), causes, hint: None }
     }
 
     /// The same while doing `what`.

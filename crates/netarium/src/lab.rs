@@ -19,7 +19,6 @@ use netarium_core::plan::{self, Step};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::native::journal;
 use crate::engine::native::keeper::{self, Keeper};
 use crate::engine::native::sweep::{SweepError, sweep};
 use crate::engine::native::worker::{self, Answer, Observation, Order, Task};

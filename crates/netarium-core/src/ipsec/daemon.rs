@@ -89,11 +89,12 @@ fn log() -> Section {
 }
 
 fn load(esp: Esp) -> String {
-    // Of two plugins that can do ESP the first wins. The second is still needed for addresses and
-    // routes.
     let kernel: &[&str] = match esp {
         Esp::Kernel => &["kernel-netlink"],
-        Esp::Userspace => &["kernel-libipsec", "kernel-netlink"],
+        // Of two plugins that can do ESP the first wins. The second is still needed for addresses
+        // and routes. With the exclamation mark the daemon ends and says why if the first cannot
+        // be loaded; without, it comes up, and crashes where there is no /dev/net/tun.
+        Esp::Userspace => &["kernel-libipsec!", "kernel-netlink"],
     };
     [&PLUGINS[..], kernel].concat().join(" ")
 }

@@ -5,12 +5,14 @@
 
 mod connection;
 mod daemon;
+mod message;
 mod section;
 
 pub use connection::{connection, swanctl_conf};
 pub use daemon::{
     CHARON, STRONGSWAN_CONF, VICI_SOCKET, charon_service, service_name, strongswan_conf,
 };
+pub use message::{MessageError, values_message};
 pub use section::{Item, Key, Section};
 
 use serde::{Deserialize, Serialize};

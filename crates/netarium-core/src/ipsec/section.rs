@@ -4,18 +4,16 @@
 
 use std::fmt::Write;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
-
 use crate::name::Name;
 
-/// Settings in the order in which they were put in. Serialized as a map, it is a VICI message.
+/// Settings in the order in which they were put in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section(Vec<(Key, Item)>);
 
 /// The name of a setting or of a section: a word of strongSwan's, or a name of the lab. Neither
-/// has a character that means something in the text.
+/// has a character that means something in the text. One in a daemon's message is the daemon's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key(String);
+pub struct Key(pub(super) String);
 
 /// What is under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +91,32 @@ impl Section {
         text
     }
 
-    fn item(mut self, key: impl Into<Key>, item: Item) -> Self {
+    /// The value under `key`.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.iter().find_map(|(it, item)| match item {
+            Item::Value(value) if it == key => Some(value.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The list under `key`; none is the same as an empty one.
+    pub fn get_list(&self, key: &str) -> &[String] {
+        let list = self.iter().find_map(|(it, item)| match item {
+            Item::List(values) if it == key => Some(values.as_slice()),
+            _ => None,
+        });
+        list.unwrap_or_default()
+    }
+
+    /// The sections directly below, by key.
+    pub fn sections(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.iter().filter_map(|(key, item)| match item {
+            Item::Section(section) => Some((key, section)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn item(mut self, key: impl Into<Key>, item: Item) -> Self {
         self.0.push((key.into(), item));
         self
     }
@@ -134,24 +157,10 @@ impl From<&Name> for Key {
     }
 }
 
-impl Serialize for Section {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, item) in self.iter() {
-            match item {
-                Item::Value(value) => map.serialize_entry(key, value)?,
-                Item::List(values) => map.serialize_entry(key, values)?,
-                Item::Section(section) => map.serialize_entry(key, section)?,
-            }
-        }
-        map.end()
-    }
-}
-
 /// A value as it stands behind the equals sign. What could end the value, begin a comment or open
 /// a section is put in double quotes.
 fn quoted(value: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" ,.:/_-%+".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" ,.:/_-%+!".contains(&byte);
     if !value.is_empty() && value.trim() == value && value.bytes().all(plain) {
         return value.to_owned();
     }
@@ -186,15 +195,6 @@ mod tests {
             "plain = aes256gcm16-ecp384\nempty = \"\"\nhostile = \"x }\\n y = \\\"#\\\\\"\n\
              several = 10.1.0.0/16, fd00::/8\n"
         );
-    }
-
-    #[test]
-    fn the_tree_is_a_map_in_the_order_in_which_it_was_made() {
-        let section = Section::new()
-            .section("outer", Section::new().list("list", ["b", "a"]).value("b", 2))
-            .value("a", "yes");
-        let json = serde_json::to_string(&section).unwrap();
-        assert_eq!(json, r#"{"outer":{"list":["b","a"],"b":"2"},"a":"yes"}"#);
     }
 
     #[test]

@@ -11,11 +11,15 @@ mod progress;
 mod store;
 pub(crate) mod workshop;
 
+use serde::Serialize;
+
 pub use error::ImageError;
+pub(crate) use store::ROOTFS;
 pub use store::{Hold, Store, StoredImage};
 
 /// What happens while an image is made ready.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ImageEvent {
     /// Another process is building or removing the same image; this one waits for it.

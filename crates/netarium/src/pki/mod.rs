@@ -215,6 +215,11 @@ impl Credential {
         [&self.public.intermediate, &self.public.root]
     }
 
+    /// The root's certificate, as PEM.
+    pub(crate) fn root(&self) -> &str {
+        &self.public.root
+    }
+
     /// What the intermediate and the root have revoked, as PEM.
     pub(crate) fn revocation_lists(&self) -> [&str; 2] {
         [&self.public.intermediate_list, &self.public.root_list]

@@ -1,0 +1,160 @@
+//! Talking to strongSwan's daemons in nodes: loading, opening and listing tunnels over VICI.
+//!
+//! A node is given by the path of its root folder as seen from here, `/proc/<pid>/root`. Nothing
+//! here chooses: connections come from `netarium_core::ipsec`, keys from [`crate::pki`].
+
+mod association;
+mod client;
+mod initiate;
+mod reason;
+
+#[cfg(test)]
+mod end_to_end;
+
+use std::path::{Path, PathBuf};
+
+use netarium_core::ipsec::{MessageError, Section, credential_file, values_message};
+use netarium_core::name::Name;
+
+pub(crate) use association::{Child, Sa};
+use client::Client;
+pub(crate) use initiate::{Established, initiate};
+
+use crate::pki::Credential;
+
+/// Why a daemon did not do what it was asked, or a tunnel is not up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TunnelError {
+    /// Nobody listens on the daemon's socket.
+    #[error("cannot connect to strongSwan in {node}", node = node.display())]
+    Connect {
+        /// The node's root folder.
+        node: PathBuf,
+        /// What the kernel says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The daemon went away in the middle of a conversation.
+    #[error("strongSwan in {node} broke off at {command}", node = node.display())]
+    Broken {
+        /// The node's root folder.
+        node: PathBuf,
+        /// What was asked.
+        command: String,
+        /// What the kernel says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The daemon is there and says nothing.
+    #[error("strongSwan in {node} does not answer {command}", node = node.display())]
+    Silent {
+        /// The node's root folder.
+        node: PathBuf,
+        /// What was asked.
+        command: String,
+    },
+    /// What is said does not follow the protocol.
+    #[error("strongSwan in {node} cannot be understood at {command}", node = node.display())]
+    Garbled {
+        /// The node's root folder.
+        node: PathBuf,
+        /// What was asked.
+        command: String,
+        /// What is wrong with it.
+        #[source]
+        source: MessageError,
+    },
+    /// The daemon says no.
+    #[error("strongSwan in {node} refuses {command}: {reason}", node = node.display())]
+    Refused {
+        /// The node's root folder.
+        node: PathBuf,
+        /// What was asked.
+        command: String,
+        /// The daemon's reason.
+        reason: String,
+    },
+    /// A tunnel did not come up.
+    #[error("tunnel {tunnel} is not up: {reason}")]
+    Down {
+        /// The tunnel.
+        tunnel: Name,
+        /// The daemons' own words, each with its node.
+        reason: String,
+    },
+}
+
+/// Gives the daemon of `node` its key, certificates, revocation lists and connections. What it
+/// has already is replaced or left as it is.
+///
+/// # Errors
+/// If the daemon cannot be reached or refuses something.
+pub(crate) async fn load(
+    node: &Path,
+    connections: &[Section],
+    credential: &Credential,
+) -> Result<(), TunnelError> {
+    let mut client = Client::connect(node).await?;
+    let key = [("type", "any"), ("data", credential.key())];
+    client.ask("load-key", values_message(&key)).await?;
+    let authorities = credential.authorities().map(|pem| ("X509", "CA", pem));
+    let lists = credential.revocation_lists().map(|pem| ("X509_CRL", "NONE", pem));
+    let own = [("X509", "NONE", credential.certificate())];
+    for (kind, flag, pem) in authorities.into_iter().chain(lists).chain(own) {
+        let certificate = [("type", kind), ("flag", flag), ("data", pem)];
+        client.ask("load-cert", values_message(&certificate)).await?;
+    }
+    for connection in connections {
+        let message = with_certificates(connection, credential).to_message();
+        client.ask("load-conn", message).await?;
+    }
+    Ok(())
+}
+
+/// Makes the daemon of `node` forget the connection of `tunnel`. An open tunnel stays open.
+///
+/// # Errors
+/// If the daemon cannot be reached, or knows no such connection.
+pub(crate) async fn unload(node: &Path, tunnel: &Name) -> Result<(), TunnelError> {
+    let message = values_message(&[("name", tunnel.as_str())]);
+    Client::connect(node).await?.ask("unload-conn", message).await.map(drop)
+}
+
+/// Closes `tunnel` at `node`, and at its other end if that answers soon. A tunnel that is not open
+/// is closed.
+///
+/// # Errors
+/// If the daemon cannot be reached.
+pub(crate) async fn terminate(node: &Path, tunnel: &Name) -> Result<(), TunnelError> {
+    Client::connect(node).await?.terminate(tunnel).await
+}
+
+/// The tunnels that are open, or about to be, at `node`.
+///
+/// # Errors
+/// If the daemon cannot be reached or understood.
+pub(crate) async fn list_sas(node: &Path) -> Result<Vec<Sa>, TunnelError> {
+    association::list(&mut Client::connect(node).await?).await
+}
+
+/// The names of the connections that the daemon of `node` knows.
+///
+/// # Errors
+/// If the daemon cannot be reached or understood.
+pub(crate) async fn list_conns(node: &Path) -> Result<Vec<String>, TunnelError> {
+    let mut names = Vec::new();
+    let mut each = |event: Section| names.extend(event.sections().map(|(key, _)| key.to_owned()));
+    let mut client = Client::connect(node).await?;
+    client.stream("list-conns", "list-conn", values_message(&[]), &mut each).await?;
+    Ok(names)
+}
+
+/// Over VICI the certificates themselves stand where swanctl.conf(5) has their files.
+fn with_certificates(connection: &Section, credential: &Credential) -> Section {
+    let own = credential_file(&credential.object().node);
+    connection.with_values(&|key, value| match key {
+        "certs" if value == own => Some(credential.certificate().to_owned()),
+        "cacerts" => Some(credential.root().to_owned()),
+        _ => None,
+    })
+}
