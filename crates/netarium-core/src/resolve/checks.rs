@@ -257,6 +257,7 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
 }
 
 /// The address of a host: itself, or the first one of the node that the asker has the family for.
+/// Those on a segment that both are on go first, as in the asker's `/etc/hosts`.
 fn address(
     host: &Word,
     asker: Option<&Name>,
@@ -279,8 +280,12 @@ fn address(
             asker.addresses().any(|(_, own)| own.is_ipv4() == address.is_ipv4())
         })
     };
-    let mut addresses = node.addresses().map(|(_, address)| address);
-    let found = addresses.find(has_family);
+    let near = |segment: &Name| {
+        asker.is_some_and(|asker| asker.interfaces.iter().any(|it| it.segment == *segment))
+    };
+    let fit: Vec<_> = node.addresses().filter(|(_, address)| has_family(address)).collect();
+    let shared = fit.iter().find(|(interface, _)| near(&interface.segment));
+    let found = shared.or(fit.first()).map(|(_, address)| *address);
     if found.is_none() && !node.broken && asker.is_none_or(|asker| !asker.broken) {
         let problem = if node.addresses().next().is_none() {
             Problem::new(format!("{name} has no address"))

@@ -1,6 +1,6 @@
 //! Tunnels: the addresses of their ends and what they carry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -14,6 +14,9 @@ use crate::spec::{self, Ipsec, Spec, Word};
 /// The proposals of a tunnel that names none.
 const IKE: &str = "aes256gcm16-prfsha384-ecp384";
 const ESP: &str = "aes256gcm16-ecp384";
+
+/// The service that every end of a tunnel has.
+const DAEMON: &str = "charon";
 
 /// The tunnels that have no problem.
 pub(super) fn resolve(
@@ -32,7 +35,23 @@ pub(super) fn resolve(
             tunnels.insert(name.clone(), Tunnel { name, initiator, responder, ike, esp });
         }
     }
+    check_services(spec, &tunnels, problems);
     tunnels
+}
+
+/// An end of a tunnel runs strongSwan's daemon as a service of its own.
+fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut Problems) {
+    let ends: BTreeSet<&str> = tunnels
+        .values()
+        .flat_map(|tunnel| [tunnel.initiator.node.as_str(), tunnel.responder.node.as_str()])
+        .collect();
+    let nodes = spec.nodes.iter().filter(|(word, _)| ends.contains(word.value.as_str()));
+    for service in nodes.filter_map(|(_, node)| node.as_ref()).flat_map(|node| &node.services) {
+        if service.name.value == DAEMON {
+            let problem = Problem::new(format!("a tunnel end has a service {DAEMON} already"));
+            problems.add(problem.at(service.name.place).hint("call yours something else"));
+        }
+    }
 }
 
 fn proposal(word: Option<&Word>, default: &str, problems: &mut Problems) -> String {

@@ -110,6 +110,19 @@ fn services_are_checked() {
 }
 
 #[test]
+fn a_tunnel_end_has_no_room_for_another_charon() {
+    assert_said(&[(
+        concat!(
+            "segments: {a: 10.0.0.0/24}\n",
+            "nodes: {x: {interfaces: {a: 10.0.0.1}, services: [{name: charon, run: [b]}]}, ",
+            "y: {interfaces: {a: 10.0.0.2}}}\n",
+            "tunnels: {t: {ipsec: {between: [x, y], carry: [10.1.0.0/16, 10.2.0.0/16]}}}"
+        ),
+        &["2:58: a tunnel end has a service charon already (call yours something else)"],
+    )]);
+}
+
+#[test]
 fn tunnels_are_checked() {
     assert_said(&[
         (
