@@ -121,6 +121,11 @@ impl IdMap {
         self.gids.zero
     }
 
+    /// The mapping of users in the words of user_namespaces(7): inside, outside, count.
+    pub(crate) fn uid_map(&self) -> String {
+        self.uids.words().chunks(3).map(|line| line.join(" ")).collect::<Vec<_>>().join(", ")
+    }
+
     /// How many ids there are inside, users and groups alike.
     pub fn count(&self) -> u32 {
         self.uids.len().min(self.gids.len())

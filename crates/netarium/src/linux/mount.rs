@@ -113,7 +113,11 @@ pub(crate) fn enter_root(folders: &RootFolders, ours: &Ours) -> Result<()> {
     become_root(root).named("the new root")
 }
 
-fn mount_overlay(folders: &RootFolders) -> Result<()> {
+/// Puts an image and what a node changes of it together.
+///
+/// # Errors
+/// If overlayfs refuses, or a folder is not there.
+pub(crate) fn mount_overlay(folders: &RootFolders) -> Result<()> {
     let mut folders = folders.clone();
     let is_host = folders.lower == Path::new("/");
     if is_host {
