@@ -78,6 +78,7 @@ struct Init {
 
 impl Init {
     fn new() -> io::Result<Self> {
+        kernel::keep_little_memory();
         let listener = kernel::inherited(CONTROL_FD)?;
         let logs = kernel::inherited(LOGS_FD)?;
         kernel::close_from(5);

@@ -1,8 +1,6 @@
 //! A node for tests: the real first process in namespaces of its own, and what it takes to talk
 //! to it. It ends, with all it has started, when it is dropped.
 
-#![expect(dead_code, reason = "not every test needs a whole node")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Write};
