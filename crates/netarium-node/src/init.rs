@@ -87,7 +87,7 @@ impl Init {
         let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::process::umask(Mode::WGRP | Mode::WOTH);
         // The name is for people who look at the list of processes; it works without it too.
-        drop(rustix::thread::set_name(c"netarium-init"));
+        rustix::thread::set_name(c"netarium-init").ok();
         if !is_first() {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         }
@@ -338,15 +338,17 @@ impl Init {
             return;
         }
         self.kill_at = Some(self.now() + GRACE);
-        self.handle(Event::Close);
-        for pid in self.runs.pids() {
-            kernel::signal_group(pid, libc::SIGHUP);
-            kernel::signal_group(pid, libc::SIGTERM);
-        }
+        // A shell on a terminal does not listen to SIGTERM.
+        self.runs.pids().for_each(|pid| kernel::signal_group(pid, libc::SIGHUP));
         if is_first() {
-            // Services may have left processes outside their groups.
+            // To everybody, once: services may have left processes outside their groups, and to
+            // some programs a second SIGTERM means that they must not take their time.
             kernel::send_signal(-1, libc::SIGTERM);
+        } else {
+            self.signal_services(libc::SIGTERM);
+            self.runs.pids().for_each(|pid| kernel::signal_group(pid, libc::SIGTERM));
         }
+        self.handle(Event::Close);
     }
 
     /// Whether everything has ended; what has not until the deadline is killed.

@@ -132,7 +132,7 @@ pub(crate) fn exit_of(pid: u32) -> Exit {
 pub(crate) fn reap(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It was just found to have ended; if it is gone all the same, that is what was wanted.
-        drop(waitpid(Some(pid), WaitOptions::NOHANG));
+        waitpid(Some(pid), WaitOptions::NOHANG).ok();
     }
 }
 

@@ -223,7 +223,7 @@ fn answered_with(bytes: &'static [u8]) -> Outcome {
     let address: SocketAddr = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.read(&mut [0; 4096]).unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
         stream.write_all(bytes).unwrap();
     });
     let port = address.port().to_string();

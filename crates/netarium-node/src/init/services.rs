@@ -43,7 +43,7 @@ pub(crate) enum Event {
     Ended { pid: u32, exit: Exit, last_words: Option<String> },
     /// Time has passed.
     Time,
-    /// The node is shut down: every service ends and none is started any more.
+    /// The node is shut down: every service has been told to end, and none is started any more.
     Close,
 }
 
@@ -136,7 +136,7 @@ impl Services {
                 self.ended(now, pid, exit, last_words.as_deref(), &mut actions);
             }
             Event::Time => {}
-            Event::Close => self.close(now, &mut actions),
+            Event::Close => self.close(now),
         }
         self.go_on(now, &mut actions);
         actions
@@ -264,11 +264,12 @@ impl Services {
         }
     }
 
-    fn close(&mut self, now: Duration, actions: &mut Vec<Action>) {
+    fn close(&mut self, now: Duration) {
         self.closing = true;
         for entry in self.entries.values_mut() {
-            if entry.phase.pid().is_some() {
-                entry.end(now, Then::Forget, actions);
+            if let Some(pid) = entry.phase.pid() {
+                let kill_at = Some(now + GRACE);
+                entry.phase = Phase::Stopping { pid, kill_at, then: Then::Forget };
             }
         }
     }

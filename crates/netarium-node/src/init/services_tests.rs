@@ -243,7 +243,7 @@ fn nothing_is_started_once_the_node_is_shut_down() {
     let mut services = Services::default();
     services.handle(ms(0), Event::Start(Service { restart: Restart::Always, ..service("a") }));
     services.handle(ms(0), launched("a", 7));
-    assert_eq!(services.handle(ms(1), Event::Close), [terminate(7)]);
+    assert_eq!(services.handle(ms(1), Event::Close), []);
     assert_eq!(services.handle(ms(1), Event::Start(service("b"))), []);
     let gone = [kill(7), Action::Gone(name("a"))];
     assert_eq!(services.handle(ms(2), ended(7, 0)), gone);
