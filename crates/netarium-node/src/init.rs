@@ -26,10 +26,10 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use self::conversation::{Conversation, Received, Wait};
-use self::programs::{Input, Program, launch};
+use self::programs::{Input, LaunchError, Program, launch};
 use self::questions::Questions;
 use self::runs::Runs;
-use self::services::{Action, Event, GRACE, Services};
+use self::services::{Action, Event, GRACE, Obstacle, Services};
 use crate::kernel;
 
 /// How many conversations there may be at the same time; more wait until one has ended.
@@ -204,10 +204,8 @@ impl Init {
         let log = match logs::open(&self.logs, &name) {
             Ok(log) => log,
             Err(error) => {
-                return Event::NotLaunched {
-                    name,
-                    reason: format!("cannot open its log: {error}"),
-                };
+                let reason = format!("cannot open its log: {error}");
+                return Event::NotLaunched { name, reason, obstacle: Obstacle::Passing };
             }
         };
         let launched = launch(&Program {
@@ -219,7 +217,13 @@ impl Init {
         });
         match launched {
             Ok(pid) => Event::Launched { name, pid },
-            Err(error) => Event::NotLaunched { name, reason: error.to_string() },
+            Err(error) => {
+                let obstacle = match error {
+                    LaunchError::Process(_) => Obstacle::Passing,
+                    _ => Obstacle::Lasting,
+                };
+                Event::NotLaunched { name, reason: error.to_string(), obstacle }
+            }
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) enum Event {
     /// A program that was to be launched runs.
     Launched { name: Name, pid: u32 },
     /// A program that was to be launched cannot be; why.
-    NotLaunched { name: Name, reason: String },
+    NotLaunched { name: Name, reason: String, obstacle: Obstacle },
     /// A service was asked whether it is ready.
     Asked { name: Name, ready: Answer },
     /// A process has ended; the last line it logged.
@@ -45,6 +45,15 @@ pub(crate) enum Event {
     Time,
     /// The node is shut down: every service has been told to end, and none is started any more.
     Close,
+}
+
+/// Whether another attempt to launch a program could end otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// No: there is no such program, for example.
+    Lasting,
+    /// Yes: there are too many processes just now, for example.
+    Passing,
 }
 
 /// Whether a service is ready.
@@ -130,7 +139,9 @@ impl Services {
             Event::Start(service) => self.start(now, service, &mut actions),
             Event::Stop(name) => self.stop(now, &name, &mut actions),
             Event::Launched { name, pid } => self.launched(now, &name, pid),
-            Event::NotLaunched { name, reason } => self.not_launched(&name, reason),
+            Event::NotLaunched { name, reason, obstacle } => {
+                self.not_launched(now, &name, reason, obstacle);
+            }
             Event::Asked { name, ready } => self.asked(now, &name, ready),
             Event::Ended { pid, exit, last_words } => {
                 self.ended(now, pid, exit, last_words.as_deref(), &mut actions);
@@ -214,10 +225,16 @@ impl Services {
         }
     }
 
-    fn not_launched(&mut self, name: &Name, reason: String) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.phase = Phase::Failed(reason);
-        }
+    fn not_launched(&mut self, now: Duration, name: &Name, reason: String, obstacle: Obstacle) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        entry.short_runs += 1;
+        entry.failures += 1;
+        let again = obstacle == Obstacle::Passing && entry.service.restart != Restart::Never;
+        entry.phase = if again && entry.failures < FAILURES {
+            Phase::Pausing { until: now + pause_after(entry.short_runs) }
+        } else {
+            Phase::Failed(reason)
+        };
     }
 
     fn asked(&mut self, now: Duration, name: &Name, answer: Answer) {
