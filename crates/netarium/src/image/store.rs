@@ -347,15 +347,22 @@ impl Store {
     }
 
     fn open_lock(&self, path: &Path) -> Result<File, ImageError> {
-        let mut folder = DirBuilder::new();
-        folder
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.folder)
-            .map_err(ImageError::folder(&self.folder))?;
+        self.make_folder().map_err(ImageError::folder(&self.folder))?;
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o644);
+        options.write(true).create(true).truncate(false).mode(0o600);
         options.open(path).map_err(ImageError::folder(path))
+    }
+
+    /// Images have setuid programs of ids that other users of the host must not become, so the
+    /// folder is closed to them. A build opens it to root of the owner's namespaces.
+    fn make_folder(&self) -> io::Result<()> {
+        if let Some(parent) = self.folder.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 
