@@ -12,7 +12,7 @@ mod store;
 pub(crate) mod workshop;
 
 pub use error::ImageError;
-pub use store::{Hold, Store, StoredImage};
+pub use store::{Hold, ImageRoot, Store, StoredImage};
 
 /// What happens while an image is made ready.
 #[derive(Clone, Debug, PartialEq)]
