@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use netarium_core::ipsec::{CHARON, Esp, STRONGSWAN_CONF, SWANCTL_CONF, VICI_SOCKET};
+use netarium_core::ipsec::{
+    CHARON, Esp, REVOCATION_LISTS, STRONGSWAN_CONF, SWANCTL_CONF, VICI_SOCKET,
+};
 use netarium_core::ipsec::{connection, strongswan_conf, swanctl_conf};
 use netarium_core::model::{Tunnel, TunnelEnd};
 use netarium_core::name::Name;
@@ -193,6 +195,28 @@ fn pair() -> [Daemon; 2] {
     [a, s]
 }
 
+/// Two nodes whose daemons have read their files as swanctl(8) reads them, but for the credential
+/// files that are not `wanted`.
+async fn pair_with_files(wanted: fn(&str) -> bool) -> [Daemon; 2] {
+    let [mut a, mut s] = pair();
+    let authority = authority();
+    for (node, word, address) in
+        [(&a, "gateway-a", "172.26.26.1"), (&s, "gateway-s", "172.26.26.2")]
+    {
+        let credential = issue(&authority, word, address);
+        for file in credential.files().iter().filter(|file| wanted(&file.path)) {
+            node.write(&file.path, file.content);
+        }
+        node.write(SWANCTL_CONF, &swanctl_conf([&tunnel()], &name(word), Esp::Userspace));
+    }
+    a.start().await;
+    s.start().await;
+    for node in [&s, &a] {
+        node.must(&format!("chroot {} swanctl --load-all", node.root.display()));
+    }
+    [a, s]
+}
+
 async fn load_both(nodes: [&Daemon; 2], credentials: [&Credential; 2], tunnels: [&Tunnel; 2]) {
     // The responder first, as always.
     for at in [1, 0] {
@@ -313,24 +337,36 @@ async fn a_tunnel_that_does_not_come_up_tells_the_daemons_own_reason() {
 #[tokio::test]
 #[ignore = "needs root, and strongSwan in NETARIUM_TEST_ROOT or on the host"]
 async fn what_the_files_say_is_what_swanctl_makes_of_them() {
+    let [a, s] = pair_with_files(|_| true).await;
+    initiate(&tunnel(), &a.root, &s.root, soon(5000)).await.unwrap();
+    a.knock("10.3.0.1");
+    assert_eq!(carried(&s, soon(2000)).await, (30, 58));
+}
+
+#[tokio::test]
+#[ignore = "needs root, and strongSwan in NETARIUM_TEST_ROOT or on the host"]
+async fn without_a_revocation_list_no_certificate_is_believed() {
+    let [a, s] = pair_with_files(|path| !path.starts_with(REVOCATION_LISTS)).await;
+    let refused = initiate(&tunnel(), &a.root, &s.root, soon(5000)).await.unwrap_err();
+    println!("{refused}");
+    assert!(refused.to_string().contains("RULE_CRL_VALIDATION"), "{refused}");
+}
+
+#[tokio::test]
+#[ignore = "needs root, and strongSwan in NETARIUM_TEST_ROOT or on the host"]
+async fn a_tunnel_may_carry_the_address_of_its_own_other_end() {
     let [mut a, mut s] = pair();
-    let (tunnel, authority) = (tunnel(), authority());
-    for (node, word, address) in
-        [(&a, "gateway-a", "172.26.26.1"), (&s, "gateway-s", "172.26.26.2")]
-    {
-        let credential = issue(&authority, word, address);
-        for file in credential.files() {
-            node.write(&file.path, file.content);
-        }
-        node.write(SWANCTL_CONF, &swanctl_conf([&tunnel], &name(word), Esp::Userspace));
-    }
     a.start().await;
     s.start().await;
-    for node in [&s, &a] {
-        let root = node.root.display();
-        node.must(&format!("chroot {root} swanctl --load-all"));
-    }
-    initiate(&tunnel, &a.root, &s.root, soon(5000)).await.unwrap();
+    let authority = authority();
+    let credentials = [
+        issue(&authority, "gateway-a", "172.26.26.1"),
+        issue(&authority, "gateway-s", "172.26.26.2"),
+    ];
+    let mut everything = tunnel();
+    everything.responder.carry = vec!["0.0.0.0/0".parse().unwrap()];
+    load_both([&a, &s], [&credentials[0], &credentials[1]], [&everything; 2]).await;
+    initiate(&everything, &a.root, &s.root, soon(5000)).await.unwrap();
     a.knock("10.3.0.1");
     assert_eq!(carried(&s, soon(2000)).await, (30, 58));
 }
