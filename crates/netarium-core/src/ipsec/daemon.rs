@@ -18,7 +18,7 @@ pub const VICI_SOCKET: &str = "/run/charon.vici";
 /// The name of the service that runs the daemon.
 pub const SERVICE: &str = "charon";
 
-/// What every daemon needs. The whole list of Debian's plugins costs 13 ms and 8 MB more.
+/// What every daemon needs. The whole list of Debian's plugins costs 13 ms and 9 MB more.
 ///
 /// `openssl` brings all of cryptography, with certificates and revocation lists, but `kdf` the
 /// derivation of keys; `random` and `nonce` what every association begins with; `pem` the form of
