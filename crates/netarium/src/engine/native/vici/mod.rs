@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use netarium_core::ipsec::{MessageError, Section, credential_file, values_message};
 use netarium_core::name::Name;
 
-use association::Sa;
+pub(crate) use association::Sa;
 use client::Client;
 
 use crate::pki::Credential;
