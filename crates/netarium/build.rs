@@ -31,7 +31,8 @@ fn build(workspace: &std::path::Path) -> PathBuf {
         .args(["build", "--locked", "--package", "netarium-node", "--profile", "node"])
         .args(["--target", &target, "--target-dir"])
         .arg(&folder)
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        // At a fixed address nothing is relocated at the start, so that all nodes share its pages.
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static");
     // What the outer build is wrapped with (clippy, coverage) is not meant for this one.
     for variable in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CLIPPY_ARGS"] {
         cargo.env_remove(variable);

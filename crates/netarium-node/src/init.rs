@@ -26,10 +26,10 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use self::conversation::{Conversation, Received, Wait};
-use self::programs::{Input, Program, launch};
+use self::programs::{Input, LaunchError, Program, launch};
 use self::questions::Questions;
 use self::runs::Runs;
-use self::services::{Action, Event, GRACE, Services};
+use self::services::{Action, Event, GRACE, Obstacle, Services};
 use crate::kernel;
 
 /// How many conversations there may be at the same time; more wait until one has ended.
@@ -78,6 +78,7 @@ struct Init {
 
 impl Init {
     fn new() -> io::Result<Self> {
+        kernel::keep_little_memory();
         let listener = kernel::inherited(CONTROL_FD)?;
         let logs = kernel::inherited(LOGS_FD)?;
         kernel::close_from(5);
@@ -86,7 +87,7 @@ impl Init {
         let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::process::umask(Mode::WGRP | Mode::WOTH);
         // The name is for people who look at the list of processes; it works without it too.
-        drop(rustix::thread::set_name(c"netarium-init"));
+        rustix::thread::set_name(c"netarium-init").ok();
         if !is_first() {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         }
@@ -203,10 +204,8 @@ impl Init {
         let log = match logs::open(&self.logs, &name) {
             Ok(log) => log,
             Err(error) => {
-                return Event::NotLaunched {
-                    name,
-                    reason: format!("cannot open its log: {error}"),
-                };
+                let reason = format!("cannot open its log: {error}");
+                return Event::NotLaunched { name, reason, obstacle: Obstacle::Passing };
             }
         };
         let launched = launch(&Program {
@@ -218,7 +217,13 @@ impl Init {
         });
         match launched {
             Ok(pid) => Event::Launched { name, pid },
-            Err(error) => Event::NotLaunched { name, reason: error.to_string() },
+            Err(error) => {
+                let obstacle = match error {
+                    LaunchError::Process(_) => Obstacle::Passing,
+                    _ => Obstacle::Lasting,
+                };
+                Event::NotLaunched { name, reason: error.to_string(), obstacle }
+            }
         }
     }
 
@@ -337,15 +342,17 @@ impl Init {
             return;
         }
         self.kill_at = Some(self.now() + GRACE);
-        self.handle(Event::Close);
-        for pid in self.runs.pids() {
-            kernel::signal_group(pid, libc::SIGHUP);
-            kernel::signal_group(pid, libc::SIGTERM);
-        }
+        // A shell on a terminal does not listen to SIGTERM.
+        self.runs.pids().for_each(|pid| kernel::signal_group(pid, libc::SIGHUP));
         if is_first() {
-            // Services may have left processes outside their groups.
+            // To everybody, once: services may have left processes outside their groups, and to
+            // some programs a second SIGTERM means that they must not take their time.
             kernel::send_signal(-1, libc::SIGTERM);
+        } else {
+            self.signal_services(libc::SIGTERM);
+            self.runs.pids().for_each(|pid| kernel::signal_group(pid, libc::SIGTERM));
         }
+        self.handle(Event::Close);
     }
 
     /// Whether everything has ended; what has not until the deadline is killed.

@@ -19,7 +19,7 @@ pub(crate) fn run() -> ExitCode {
         kernel::ignore(signal);
     }
     // The name is for people who look at the list of processes; it works without it too.
-    drop(rustix::thread::set_name(c"netarium-keeper"));
+    rustix::thread::set_name(c"netarium-keeper").ok();
     let signals = match kernel::signals(&[libc::SIGCHLD, libc::SIGTERM], 0) {
         Ok(signals) => signals,
         Err(error) => {

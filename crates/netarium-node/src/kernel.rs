@@ -68,6 +68,19 @@ pub(crate) fn next_signal(signals: &OwnedFd) -> Option<i32> {
     }
 }
 
+/// Lets large pieces of memory go back to the kernel as soon as they are not needed: without
+/// this, the C library keeps what one long message has taken.
+#[expect(unsafe_code, reason = "there is no other way to set up the C library's allocator")]
+pub(crate) fn keep_little_memory() {
+    const PIECE: i32 = 32 * 1024;
+    // SAFETY: these are numbers for the allocator, set before there is anything but one thread.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, PIECE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, PIECE);
+        libc::mallopt(libc::M_TOP_PAD, 0);
+    }
+}
+
 /// Lets a signal have no effect.
 #[expect(unsafe_code, reason = "rustix has no signal(2)")]
 pub(crate) fn ignore(signal: i32) {
@@ -119,7 +132,7 @@ pub(crate) fn exit_of(pid: u32) -> Exit {
 pub(crate) fn reap(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It was just found to have ended; if it is gone all the same, that is what was wanted.
-        drop(waitpid(Some(pid), WaitOptions::NOHANG));
+        waitpid(Some(pid), WaitOptions::NOHANG).ok();
     }
 }
 

@@ -1,5 +1,8 @@
 //! The keeper of a lab's process namespace, in one of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[expect(dead_code, reason = "these tests need no whole node")]
 mod node;
 
 use std::fs;
@@ -24,7 +27,7 @@ impl Keeper {
             "--kill-child",
             "--mount-proc",
         ]);
-        let script = format!("{script}; exec -a netarium-keeper \"$0\" a-lab");
+        let script = format!("{script}\nexec -a netarium-keeper \"$0\" a-lab");
         command.args(["bash", "-c", &script, env!("CARGO_BIN_EXE_netarium-node")]);
         let piped = command.arg0("unshare").stdin(Stdio::null()).stdout(Stdio::piped());
         let keeper = Self(piped.spawn().unwrap());

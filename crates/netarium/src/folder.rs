@@ -40,6 +40,11 @@ impl DataFolder {
         }))
     }
 
+    /// A folder that the caller names. Labs and images of other folders are not seen.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0

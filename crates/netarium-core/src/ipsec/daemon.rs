@@ -20,13 +20,23 @@ pub fn service_name() -> Name {
     Name::new("charon").expect("a word of small letters is a name")
 }
 
-/// What every daemon needs. The whole list of Debian's plugins costs 13 ms and 8 MB more.
+/// What every daemon needs. The whole list of Debian's plugins costs 13 ms and 9 MB more.
 ///
-/// `openssl` brings all of cryptography, with certificates and revocation lists; `random` and
-/// `nonce` what every association begins with; `pem` the form of our files; `revocation` and
-/// `constraints` judge a chain; `socket-default` sends and receives IKE; `vici` is how it is told.
-const PLUGINS: [&str; 8] =
-    ["random", "nonce", "openssl", "pem", "revocation", "constraints", "socket-default", "vici"];
+/// `openssl` brings all of cryptography, with certificates and revocation lists, but `kdf` the
+/// derivation of keys; `random` and `nonce` what every association begins with; `pem` the form of
+/// our files; `revocation` and `constraints` judge a chain; `socket-default` sends and receives
+/// IKE; `vici` is how it is told.
+const PLUGINS: [&str; 9] = [
+    "random",
+    "nonce",
+    "openssl",
+    "kdf",
+    "pem",
+    "revocation",
+    "constraints",
+    "socket-default",
+    "vici",
+];
 
 /// What a packet of the daemon's own is marked with, so that it does not go into the tunnel again.
 const MARK: &str = "0x4e45";
@@ -57,8 +67,9 @@ pub fn strongswan_conf(esp: Esp) -> String {
 fn charon(esp: Esp, socket: &str) -> Section {
     Section::new()
         .value("load", load(esp))
-        // Five of them are always taken; the rest answers VICI and does IKE, a few at a time.
-        .value("threads", 8)
+        // ESP in user space takes eight of them for good: with eight the daemon never answers. One
+        // waits with each tunnel that is being opened. A thread costs 8 KB of memory.
+        .value("threads", 16)
         // A peer is a wire away: one second is long. Five seconds without an answer are silence,
         // where the default waits for 165.
         .value("retransmit_timeout", 1)

@@ -36,15 +36,24 @@ pub(crate) enum Event {
     /// A program that was to be launched runs.
     Launched { name: Name, pid: u32 },
     /// A program that was to be launched cannot be; why.
-    NotLaunched { name: Name, reason: String },
+    NotLaunched { name: Name, reason: String, obstacle: Obstacle },
     /// A service was asked whether it is ready.
     Asked { name: Name, ready: Answer },
     /// A process has ended; the last line it logged.
     Ended { pid: u32, exit: Exit, last_words: Option<String> },
     /// Time has passed.
     Time,
-    /// The node is shut down: every service ends and none is started any more.
+    /// The node is shut down: every service has been told to end, and none is started any more.
     Close,
+}
+
+/// Whether another attempt to launch a program could end otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// No: there is no such program, for example.
+    Lasting,
+    /// Yes: there are too many processes just now, for example.
+    Passing,
 }
 
 /// Whether a service is ready.
@@ -130,13 +139,15 @@ impl Services {
             Event::Start(service) => self.start(now, service, &mut actions),
             Event::Stop(name) => self.stop(now, &name, &mut actions),
             Event::Launched { name, pid } => self.launched(now, &name, pid),
-            Event::NotLaunched { name, reason } => self.not_launched(&name, reason),
+            Event::NotLaunched { name, reason, obstacle } => {
+                self.not_launched(now, &name, reason, obstacle);
+            }
             Event::Asked { name, ready } => self.asked(now, &name, ready),
             Event::Ended { pid, exit, last_words } => {
                 self.ended(now, pid, exit, last_words.as_deref(), &mut actions);
             }
             Event::Time => {}
-            Event::Close => self.close(now, &mut actions),
+            Event::Close => self.close(now),
         }
         self.go_on(now, &mut actions);
         actions
@@ -214,10 +225,16 @@ impl Services {
         }
     }
 
-    fn not_launched(&mut self, name: &Name, reason: String) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.phase = Phase::Failed(reason);
-        }
+    fn not_launched(&mut self, now: Duration, name: &Name, reason: String, obstacle: Obstacle) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        entry.short_runs += 1;
+        entry.failures += 1;
+        let again = obstacle == Obstacle::Passing && entry.service.restart != Restart::Never;
+        entry.phase = if again && entry.failures < FAILURES {
+            Phase::Pausing { until: now + pause_after(entry.short_runs) }
+        } else {
+            Phase::Failed(reason)
+        };
     }
 
     fn asked(&mut self, now: Duration, name: &Name, answer: Answer) {
@@ -264,11 +281,12 @@ impl Services {
         }
     }
 
-    fn close(&mut self, now: Duration, actions: &mut Vec<Action>) {
+    fn close(&mut self, now: Duration) {
         self.closing = true;
         for entry in self.entries.values_mut() {
-            if entry.phase.pid().is_some() {
-                entry.end(now, Then::Forget, actions);
+            if let Some(pid) = entry.phase.pid() {
+                let kill_at = Some(now + GRACE);
+                entry.phase = Phase::Stopping { pid, kill_at, then: Then::Forget };
             }
         }
     }

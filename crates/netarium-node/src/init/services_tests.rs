@@ -77,7 +77,10 @@ fn a_service_that_waits_for_a_failed_one_counts_as_failed_until_that_one_is_read
     services.handle(ms(0), Event::Start(Service { after: [name("first")].into(), ..service("b") }));
     services.handle(ms(0), Event::Start(Service { after: [name("b")].into(), ..service("c") }));
     let reason = "cannot run first: No such file or directory".to_owned();
-    services.handle(ms(0), Event::NotLaunched { name: name("first"), reason: reason.clone() });
+    let obstacle = Obstacle::Lasting;
+    let reason_given = reason.clone();
+    let event = Event::NotLaunched { name: name("first"), reason: reason_given, obstacle };
+    services.handle(ms(0), event);
     assert_eq!(state(&services, "first"), ServiceState::Failed(reason));
     let needs = ServiceState::Failed("needs first, which has failed".to_owned());
     assert_eq!(state(&services, "b"), needs);
@@ -158,6 +161,18 @@ fn a_service_that_fails_fast_is_restarted_with_doubling_pauses_and_given_up_the_
     assert_eq!(state(&services, "app"), ServiceState::Failed(reason.to_owned()));
     assert_eq!(services.status()[0].restarts, 4);
     assert_eq!(services.next(), None);
+}
+
+#[test]
+fn a_service_that_cannot_be_launched_just_now_is_tried_again() {
+    let mut services = Services::default();
+    let app = Service { restart: Restart::Always, ..service("app") };
+    services.handle(ms(0), Event::Start(app.clone()));
+    let reason = "cannot start a process: Resource temporarily unavailable".to_owned();
+    let obstacle = Obstacle::Passing;
+    services.handle(ms(0), Event::NotLaunched { name: name("app"), reason, obstacle });
+    assert_eq!(state(&services, "app"), ServiceState::Starting);
+    assert_eq!(services.handle(ms(100), Event::Time), [Action::Launch(app)]);
 }
 
 #[test]
@@ -243,7 +258,7 @@ fn nothing_is_started_once_the_node_is_shut_down() {
     let mut services = Services::default();
     services.handle(ms(0), Event::Start(Service { restart: Restart::Always, ..service("a") }));
     services.handle(ms(0), launched("a", 7));
-    assert_eq!(services.handle(ms(1), Event::Close), [terminate(7)]);
+    assert_eq!(services.handle(ms(1), Event::Close), []);
     assert_eq!(services.handle(ms(1), Event::Start(service("b"))), []);
     let gone = [kill(7), Action::Gone(name("a"))];
     assert_eq!(services.handle(ms(2), ended(7, 0)), gone);

@@ -5,7 +5,6 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use netarium_core::name::InterfaceName;
 use netarium_core::outcome::{Capture, Kind, Listening};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -27,15 +26,19 @@ const BUFFER: i32 = 16 * 1024 * 1024;
 ///
 /// # Errors
 /// If they are wrong.
-pub(crate) fn interface(arguments: &mut Arguments) -> Result<InterfaceName, UsageError> {
+pub(crate) fn interface(arguments: &mut Arguments) -> Result<String, UsageError> {
     let name: String = arguments.required("interface", "interface")?;
     arguments.end()?;
-    let wanted = "name of an interface";
-    InterfaceName::new(&name).map_err(|_| UsageError::Value { value: name, wanted })
+    // Which names there are, the kernel knows; a longer one it cannot even be asked for.
+    if (1..=15).contains(&name.len()) {
+        Ok(name)
+    } else {
+        Err(UsageError::Value { value: name, wanted: "name of an interface" })
+    }
 }
 
 /// Listens.
-pub(crate) fn run(interface: &InterfaceName) -> ExitCode {
+pub(crate) fn run(interface: &str) -> ExitCode {
     let listened = listen(interface).and_then(|socket| {
         print(&Listening { ready: true });
         count(&socket)
@@ -53,11 +56,11 @@ pub(crate) fn run(interface: &InterfaceName) -> ExitCode {
 }
 
 /// A socket that gets the beginning of every frame that the interface sends, and nothing else.
-fn listen(interface: &InterfaceName) -> io::Result<OwnedFd> {
+fn listen(interface: &str) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     // With no protocol yet it gets nothing, so no frame of another interface slips in.
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
-    let index = rustix::net::netdevice::name_to_index(&socket, interface.as_str())?;
+    let index = rustix::net::netdevice::name_to_index(&socket, interface)?;
     enlarge(&socket)?;
     only_sent(&socket)?;
     bind(&socket, index)?;

@@ -52,7 +52,7 @@ pub(crate) fn open(to: SocketAddr, deadline: &Deadline) -> Result<OwnedFd, Outco
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(impossible)?;
     // Without it an ICMP error still ends the attempt; only its sender is not known then.
-    drop(refusal::keep_errors(&socket, to.ip()));
+    refusal::keep_errors(&socket, to.ip()).ok();
     let refused = |errno: Errno| {
         refusal::from_queue(&socket)
             .or_else(|| refusal::from_errno(errno, to.ip()))

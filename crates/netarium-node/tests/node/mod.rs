@@ -1,8 +1,6 @@
 //! A node for tests: the real first process in namespaces of its own, and what it takes to talk
 //! to it. It ends, with all it has started, when it is dropped.
 
-#![expect(dead_code, reason = "not every test needs a whole node")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Write};
@@ -31,7 +29,7 @@ use rustix::net::{
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits until something is so.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < DEADLINE, "waited too long until {what}");
@@ -40,12 +38,12 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A name.
-pub fn name(word: &str) -> Name {
+pub(crate) fn name(word: &str) -> Name {
     Name::new(word).unwrap()
 }
 
 /// A service that is ready when it runs and never started again.
-pub fn service(word: &str, run: &[&str]) -> Service {
+pub(crate) fn service(word: &str, run: &[&str]) -> Service {
     Service {
         name: name(word),
         run: run.iter().map(|word| (*word).to_owned()).collect(),
@@ -58,19 +56,19 @@ pub fn service(word: &str, run: &[&str]) -> Service {
 }
 
 /// A service that is a shell script.
-pub fn shell(word: &str, script: &str) -> Service {
+pub(crate) fn shell(word: &str, script: &str) -> Service {
     service(word, &["sh", "-c", script])
 }
 
 /// A running node.
-pub struct Node {
+pub(crate) struct Node {
     child: Child,
     folder: PathBuf,
 }
 
 impl Node {
     /// Starts the first process as process 1 of its own namespaces.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let unshare = "unshare --user --map-root-user --pid --fork --kill-child --mount --uts --net --mount-proc";
         let start = "ip link set lo up && exec \"$0\"";
         let mut words: Vec<&str> = unshare.split(' ').collect();
@@ -79,7 +77,7 @@ impl Node {
     }
 
     /// Starts it as an ordinary process.
-    pub fn start_without_namespaces() -> Self {
+    pub(crate) fn start_without_namespaces() -> Self {
         Self::start_by(&["env"])
     }
 
@@ -109,27 +107,27 @@ impl Node {
     }
 
     /// The path of a file in a folder of the node's own.
-    pub fn path(&self, file: &str) -> String {
+    pub(crate) fn path(&self, file: &str) -> String {
         self.folder.join(file).to_str().unwrap().to_owned()
     }
 
     /// The path of the probe.
-    pub fn probe(&self) -> String {
+    pub(crate) fn probe(&self) -> String {
         self.path(PROBE)
     }
 
     /// The path of the log of a service.
-    pub fn log_path(&self, service: &str) -> String {
+    pub(crate) fn log_path(&self, service: &str) -> String {
         self.path(&format!("{service}.log"))
     }
 
     /// The log of a service.
-    pub fn log(&self, service: &str) -> String {
+    pub(crate) fn log(&self, service: &str) -> String {
         std::fs::read_to_string(self.log_path(service)).unwrap_or_default()
     }
 
     /// Begins a conversation.
-    pub fn talk(&self) -> Talk {
+    pub(crate) fn talk(&self) -> Talk {
         let kind = SocketType::SEQPACKET;
         let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
         connect(&socket, &SocketAddrUnix::new(self.folder.join("control")).unwrap()).unwrap();
@@ -137,25 +135,25 @@ impl Node {
     }
 
     /// Asks for one thing.
-    pub fn ask(&self, request: &Request) -> Reply {
+    pub(crate) fn ask(&self, request: &Request) -> Reply {
         let talk = self.talk();
         talk.send(request);
         talk.receive()
     }
 
     /// Starts a service.
-    pub fn start_service(&self, service: &Service) {
+    pub(crate) fn start_service(&self, service: &Service) {
         assert_eq!(self.ask(&Request::Start(service.clone())), Reply::Done);
     }
 
     /// How a service is.
-    pub fn status(&self, service: &str) -> ServiceStatus {
+    pub(crate) fn status(&self, service: &str) -> ServiceStatus {
         let Reply::Services(all) = self.ask(&Request::Status) else { panic!("no services") };
         all.into_iter().find(|status| status.service.name.as_str() == service).unwrap()
     }
 
     /// Waits until a service is in this state.
-    pub fn wait_for(&self, service: &str, state: &ServiceState) {
+    pub(crate) fn wait_for(&self, service: &str, state: &ServiceState) {
         let began = Instant::now();
         while self.status(service).state != *state {
             let status = self.status(service);
@@ -165,7 +163,7 @@ impl Node {
     }
 
     /// Runs a program to its end: what it has written, and how it ended.
-    pub fn run(&self, run: &Run) -> (String, Exit) {
+    pub(crate) fn run(&self, run: &Run) -> (String, Exit) {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let streams =
             [File::open("/dev/null").unwrap().into(), writer.try_clone().unwrap(), writer];
@@ -181,19 +179,19 @@ impl Node {
     }
 
     /// Sends a signal to the first process.
-    pub fn signal(&self, signal: i32) {
+    pub(crate) fn signal(&self, signal: i32) {
         let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
         let signal = rustix::process::Signal::from_named_raw(signal).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Waits for the first process to end.
-    pub fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
     /// The memory that the first process shares with nobody, in kilobytes.
-    pub fn private_memory(&self) -> u32 {
+    pub(crate) fn private_memory(&self) -> u32 {
         let path = format!("/proc/{}/smaps_rollup", self.pid());
         let text = std::fs::read_to_string(path).unwrap();
         let private = text.lines().filter(|line| line.starts_with("Private_"));
@@ -241,24 +239,24 @@ fn give(command: &mut Command, control: OwnedFd, logs: OwnedFd) {
 }
 
 /// A conversation with a node's first process.
-pub struct Talk {
+pub(crate) struct Talk {
     socket: OwnedFd,
 }
 
 impl Talk {
     /// Sends a request.
-    pub fn send(&self, request: &Request) {
+    pub(crate) fn send(&self, request: &Request) {
         self.send_with(request, &[]);
     }
 
     /// Sends a request if there is room for it and somebody to get it.
-    pub fn try_send(&self, request: &Request) -> bool {
+    pub(crate) fn try_send(&self, request: &Request) -> bool {
         let bytes = serde_json::to_vec(request).unwrap();
         rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL).is_ok()
     }
 
     /// Sends a request and descriptors with it.
-    pub fn send_with(&self, request: &Request, descriptors: &[OwnedFd]) {
+    pub(crate) fn send_with(&self, request: &Request, descriptors: &[OwnedFd]) {
         let bytes = serde_json::to_vec(request).unwrap();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(20))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -270,17 +268,17 @@ impl Talk {
     }
 
     /// Sends whatever it is.
-    pub fn send_bytes(&self, bytes: &[u8]) {
+    pub(crate) fn send_bytes(&self, bytes: &[u8]) {
         rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL).unwrap();
     }
 
     /// Waits for an answer.
-    pub fn receive(&self) -> Reply {
+    pub(crate) fn receive(&self) -> Reply {
         self.receive_with().0
     }
 
     /// Waits for an answer and the descriptors that come with it.
-    pub fn receive_with(&self) -> (Reply, Vec<OwnedFd>) {
+    pub(crate) fn receive_with(&self) -> (Reply, Vec<OwnedFd>) {
         wait_for_input(&self.socket);
         let mut bytes = vec![0; LONGEST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -299,24 +297,24 @@ impl Talk {
 }
 
 /// The controlling side of a terminal.
-pub struct Screen {
+pub(crate) struct Screen {
     terminal: File,
     seen: String,
 }
 
 impl Screen {
     /// Looks at a terminal.
-    pub fn new(terminal: File) -> Self {
+    pub(crate) fn new(terminal: File) -> Self {
         Self { terminal, seen: String::new() }
     }
 
     /// Types.
-    pub fn write(&mut self, text: &str) {
+    pub(crate) fn write(&mut self, text: &str) {
         self.terminal.write_all(text.as_bytes()).unwrap();
     }
 
     /// Waits until this is seen, and forgets what was before.
-    pub fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         loop {
             if let Some(place) = self.seen.find(text) {
                 self.seen.drain(..place + text.len());

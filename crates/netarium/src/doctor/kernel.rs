@@ -73,7 +73,7 @@ fn remedy(feature: Feature) -> String {
         Feature::Veth => ("veth", "VETH"),
         Feature::Dummy => ("dummy", "DUMMY"),
         Feature::Ifb => ("ifb", "IFB"),
-        Feature::Esp => ("esp4", "INET_ESP and CONFIG_XFRM_USER"),
+        Feature::Esp => ("esp4", "INET_ESP, CONFIG_XFRM_USER and CONFIG_CRYPTO_GCM"),
         Feature::Tun => ("tun", "TUN"),
         Feature::Ipv6 => ("ipv6", "IPV6"),
     };

@@ -27,6 +27,10 @@ pub(super) async fn ask_kernel(data: &DataFolder) -> (Result<Answers, AskError>,
     let prepared = prepare(&folder);
     let asked = ask(prepared.is_ok().then_some(folder.as_path())).await;
     for folder in made {
+        // An empty one may not have been given to the root of the namespaces yet.
+        if fs::remove_dir(&folder).is_ok() {
+            continue;
+        }
         if let Err(error) = sweep(&folder).await {
             findings.push(unusable(data, Failure::of(&error).to_string()));
         }

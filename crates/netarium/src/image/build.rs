@@ -75,6 +75,7 @@ async fn run(
     let (answer, followed) = tokio::join!(stage.answer(), follow(output, &mut progress, report));
     let answer = answer.map_err(failed)?;
     followed.map_err(|error| failed(StageError::Talk(error)))?;
+    stage.process.wait().await.map_err(|error| failed(StageError::Talk(error)))?;
     let (lines, cause) = progress.failure();
     match answer {
         Some(Answer::Done { bytes }) => Ok(bytes),

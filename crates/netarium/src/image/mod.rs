@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use error::ImageError;
 pub(crate) use store::ROOTFS;
-pub use store::{Hold, Store, StoredImage};
+pub use store::{Hold, ImageRoot, Store, StoredImage};
 
 /// What happens while an image is made ready.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -274,9 +274,9 @@ I: success in 18.7497 seconds
 
     #[test]
     fn odd_output_is_passed_over() {
-        let odd = "\n\r\nGet:\nGet:1\nUnpacking\nSetting\nSetting up\n newly installed, \n\
+        let odd = "I: downloading packages\n\n\r\nGet:\nGet:1\nUnpacking\nSetting\nSetting up\n newly installed, \n\
                    x newly installed, y\n99999999999999999999999 newly installed, 0\nI:\nI: \u{fffd}\n";
-        assert_eq!(steps(odd), []);
+        assert_eq!(steps(odd), [("choosing packages".to_owned(), 150)]);
     }
 
     #[test]

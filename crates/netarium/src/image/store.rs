@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use netarium_core::model::Recipe;
+use netarium_core::model::{Image, Recipe};
 use netarium_core::name::Name;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -56,6 +56,15 @@ pub struct Hold {
     rootfs: PathBuf,
 }
 
+/// What a node's root file system stands on; see [`Store::root`].
+#[derive(Debug)]
+pub enum ImageRoot {
+    /// The host's own root file system.
+    Host,
+    /// An image of the store.
+    Stored(Hold),
+}
+
 /// What is written beside an image.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -88,6 +97,16 @@ impl Hold {
     /// The image's root file system.
     pub fn rootfs(&self) -> &Path {
         &self.rootfs
+    }
+}
+
+impl ImageRoot {
+    /// The folder that is the lower layer of the node's root file system.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Host => Path::new("/"),
+            Self::Stored(hold) => hold.rootfs(),
+        }
     }
 }
 
@@ -174,6 +193,27 @@ impl Store {
                     report(ImageEvent::Waiting);
                     self.wait(&digest, FlockOperation::LockExclusive).await?;
                 }
+            }
+        }
+    }
+
+    /// What nodes of `image` stand on, built now if need be, and kept from being removed as long as
+    /// the answer lives.
+    ///
+    /// # Errors
+    /// As [`Store::ensure`].
+    pub async fn root(
+        &self,
+        image: &Image,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<ImageRoot, ImageError> {
+        let Image::Recipe(recipe) = image else { return Ok(ImageRoot::Host) };
+        loop {
+            self.ensure(recipe, report).await?;
+            match self.hold(&recipe.digest()).await {
+                // Somebody has removed it before it could be held.
+                Err(ImageError::Missing { .. }) => {}
+                held => return held.map(ImageRoot::Stored),
             }
         }
     }
@@ -347,15 +387,22 @@ impl Store {
     }
 
     fn open_lock(&self, path: &Path) -> Result<File, ImageError> {
-        let mut folder = DirBuilder::new();
-        folder
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.folder)
-            .map_err(ImageError::folder(&self.folder))?;
+        self.make_folder().map_err(ImageError::folder(&self.folder))?;
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o644);
+        options.write(true).create(true).truncate(false).mode(0o600);
         options.open(path).map_err(ImageError::folder(path))
+    }
+
+    /// Images have setuid programs of ids that other users of the host must not become, so the
+    /// folder is closed to them. A build opens it to root of the owner's namespaces.
+    fn make_folder(&self) -> io::Result<()> {
+        if let Some(parent) = self.folder.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 
@@ -493,6 +540,18 @@ mod tests {
         drop(copy);
         run(test.store.build(&recipe, &|_| ())).unwrap();
         assert_eq!(test.builds(), 2);
+    }
+
+    #[test]
+    fn a_node_stands_on_the_host_or_on_an_image_that_is_held() {
+        let test = TestStore::new("root");
+        let host = run(test.store.root(&Image::Host, &|_| ())).unwrap();
+        assert_eq!(host.path(), Path::new("/"));
+        let image = Image::Recipe(recipe("base", "iproute2"));
+        let root = run(test.store.root(&image, &|_| ())).unwrap();
+        assert!(root.path().is_dir());
+        let error = run(test.store.remove("base")).unwrap_err();
+        assert!(matches!(error, ImageError::InUse { .. }), "{error}");
     }
 
     #[test]

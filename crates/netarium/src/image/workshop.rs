@@ -71,6 +71,7 @@ enum WorkError {
 
 /// Where an image is, is made, and is removed.
 struct Places {
+    store: PathBuf,
     finished: PathBuf,
     building: PathBuf,
     removed: PathBuf,
@@ -122,6 +123,7 @@ fn work(call: &Call, request: &Request, places: &Places) -> Result<u64, WorkErro
 
 fn build(call: &Call, recipe: &Recipe, places: &Places, map: &IdMap) -> Result<u64, WorkError> {
     let building = &places.building;
+    open_to_root(&places.store, map)?;
     make_rootfs(building, map)?;
     let (mut size, size_out) = io::pipe().map_err(failed(building))?;
     std::env::set_current_dir(building).map_err(failed(building))?;
@@ -149,6 +151,13 @@ fn build(call: &Call, recipe: &Recipe, places: &Places, map: &IdMap) -> Result<u
     let bytes = u64::from_ne_bytes(bytes);
     finish(recipe, bytes, places)?;
     Ok(bytes)
+}
+
+/// Lets root of the owner's namespaces, and nobody else, look up images in the store.
+fn open_to_root(store: &Path, map: &IdMap) -> Result<(), WorkError> {
+    rustix::fs::chown(store, None, Some(Gid::from_raw(map.root_gid())))
+        .and_then(|()| rustix::fs::chmod(store, Mode::from_raw_mode(0o710)))
+        .map_err(|error| failed(store)(error.into()))
 }
 
 /// Makes the folder of a build, with an empty root file system that belongs to root inside.
@@ -226,6 +235,7 @@ impl Places {
     fn new(request: &Request) -> Self {
         let Request { folder, digest, .. } = request;
         Self {
+            store: folder.clone(),
             finished: folder.join(digest),
             building: folder.join(format!(".building-{digest}")),
             removed: folder.join(format!(".removed-{digest}")),

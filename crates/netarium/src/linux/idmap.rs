@@ -106,9 +106,11 @@ impl IdMap {
             return Ok(Self::of_root(&uids, &gids));
         }
         let programs = Program::is_there("newuidmap") && Program::is_there("newgidmap");
-        let name = read_where_there(Path::new("/etc/passwd"))?;
-        let name = name_of_user(&name, uid);
-        Ok(Self::of_user(uid, gid, name.as_deref(), &uids, &gids, programs))
+        // newuidmap refuses a user without a name.
+        match user_name(uid)?.filter(|_| programs) {
+            Some(name) => Ok(Self::of_user(uid, gid, &name, &uids, &gids)),
+            None => Ok(Self::single(uid, gid)),
+        }
     }
 
     /// The id of the host that is root inside.
@@ -167,22 +169,19 @@ impl IdMap {
         Self { uids: uids.whole(), gids: gids.whole(), way: Way::Root }
     }
 
-    fn of_user(
-        uid: u32,
-        gid: u32,
-        name: Option<&str>,
-        subuid: &str,
-        subgid: &str,
-        programs: bool,
-    ) -> Self {
+    fn of_user(uid: u32, gid: u32, name: &str, subuid: &str, subgid: &str) -> Self {
         let number = uid.to_string();
-        let owners = [name.unwrap_or(&number), &number];
+        let owners = [name, &number];
         match (range_of(subuid, &owners), range_of(subgid, &owners)) {
-            (Some(uids), Some(gids)) if programs => {
+            (Some(uids), Some(gids)) => {
                 Self { uids: uids.after(uid), gids: gids.after(gid), way: Way::Programs }
             }
-            _ => Self { uids: Ids::one(uid), gids: Ids::one(gid), way: Way::Single },
+            _ => Self::single(uid, gid),
         }
+    }
+
+    fn single(uid: u32, gid: u32) -> Self {
+        Self { uids: Ids::one(uid), gids: Ids::one(gid), way: Way::Single }
     }
 }
 
@@ -232,6 +231,16 @@ fn range_of(text: &str, owners: &[&str]) -> Option<Range> {
     text.lines()
         .filter_map(parse)
         .reduce(|best, next| if next.count > best.count { next } else { best })
+}
+
+/// The name of a user of this machine: from `/etc/passwd`, else from where getent(1) looks.
+fn user_name(uid: u32) -> Result<Option<String>, IdMapError> {
+    if let Some(name) = name_of_user(&read_where_there(Path::new("/etc/passwd"))?, uid) {
+        return Ok(Some(name));
+    }
+    let asked = Program::new("getent").args(["passwd", &uid.to_string()]).run_now();
+    // getent fails where there is no such user.
+    Ok(asked.ok().and_then(|found| name_of_user(&String::from_utf8_lossy(&found.stdout), uid)))
 }
 
 /// The name that a file like `/etc/passwd` gives to `uid`.
@@ -285,21 +294,19 @@ mod tests {
     }
 
     #[test]
-    fn a_user_with_ranges_and_programs_gets_them_after_the_own_id() {
+    fn a_user_with_ranges_gets_them_after_the_own_id() {
         let (uids, gids) = ("anna:100000:65536", "1000:200000:65536");
-        let map = IdMap::of_user(1000, 100, Some("anna"), uids, gids, true);
+        let map = IdMap::of_user(1000, 100, "anna", uids, gids);
         assert_eq!(map.uids.words(), ["0", "1000", "1", "1", "100000", "65536"]);
         assert_eq!(map.gids.words(), ["0", "100", "1", "1", "200000", "65536"]);
         assert_eq!((map.root_uid(), map.root_gid(), map.is_single()), (1000, 100, false));
     }
 
     #[test]
-    fn a_user_without_ranges_or_programs_gets_a_single_id() {
+    fn a_user_without_ranges_gets_a_single_id() {
         let range = "anna:100000:65536";
-        for (uids, gids, programs) in
-            [("", "", true), (range, "", true), ("", range, true), (range, range, false)]
-        {
-            let map = IdMap::of_user(1000, 100, Some("anna"), uids, gids, programs);
+        for (uids, gids) in [("", ""), (range, ""), ("", range)] {
+            let map = IdMap::of_user(1000, 100, "anna", uids, gids);
             assert!(map.is_single());
             assert_eq!(map.uids.words(), ["0", "1000", "1"]);
             assert_eq!(map.gids.words(), ["0", "100", "1"]);

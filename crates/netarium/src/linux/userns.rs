@@ -109,6 +109,7 @@ fn start_in(
     map: &IdMap,
     child: impl FnOnce() -> i32,
 ) -> Result<RootOfNamespace, UserNsError> {
+    debug_assert!(has_one_thread(), "only a stage may copy itself");
     let (gate_in, gate) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| UserNsError::Follow(error.into()))?;
     let Some((pid, pidfd)) = clone_process(namespaces).map_err(UserNsError::Clone)? else {
@@ -204,6 +205,10 @@ fn become_root(gate: &OwnedFd, single: bool) -> io::Result<()> {
     }
 }
 
+fn has_one_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
 /// fork(2) with namespaces. `None` in the new process.
 #[expect(unsafe_code, reason = "there is no safe way to copy a process")]
 fn clone_process(namespaces: i32) -> io::Result<Option<(Pid, OwnedFd)>> {
@@ -214,9 +219,8 @@ fn clone_process(namespaces: i32) -> io::Result<Option<(Pid, OwnedFd)>> {
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD.cast_unsigned().into();
     // SAFETY: without CLONE_VM and with no stack named this is fork(2): the new process goes on
-    // with a copy of the memory. The callers have one thread only (checked in debug builds by
-    // `stage`), so no lock is held by a thread that the copy does not have. `args` and `pidfd`
-    // outlive the call.
+    // with a copy of the memory. The callers have one thread only (checked in debug builds), so no
+    // lock is held by a thread that the copy does not have. `args` and `pidfd` outlive the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
     match i32::try_from(pid).ok().filter(|pid| *pid >= 0) {
         None => Err(io::Error::last_os_error()),

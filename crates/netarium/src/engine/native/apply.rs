@@ -295,7 +295,7 @@ impl<'a> Apply<'a> {
 
     fn create_interface(&mut self, interface: &object::Interface) -> Result<()> {
         self.node(&interface.node)?;
-        let node = self.nodes.get(&interface.node).expect("it was found a line before");
+        let node = self.nodes.get_mut(&interface.node).expect("it was found a line before");
         let deadline = Instant::now() + LAST_ONE_GONE;
         loop {
             match wiring::create_interface(&mut self.segments, node, interface) {

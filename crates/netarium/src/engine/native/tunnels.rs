@@ -14,6 +14,7 @@ use netarium_core::object::Tunnel;
 use tokio::task::JoinSet;
 
 use super::control::Control;
+use super::vici::initiate::initiate;
 use super::vici::{self, TunnelError};
 use crate::failure::Failure;
 use crate::pki::Credential;
@@ -169,7 +170,7 @@ async fn initiate_all(
         let (initiator, responder) =
             (root(&tunnel.initiator.node), root(&tunnel.responder.node));
         opening.spawn(async move {
-            let result = vici::initiate(&tunnel, &initiator, &responder, deadline.into()).await;
+            let result = initiate(&tunnel, &initiator, &responder, deadline.into()).await;
             (tunnel.name, result)
         });
     }

@@ -44,7 +44,11 @@ pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result
         SegmentLink::Dummy => netlink.add_link(&link, Kind::Dummy)?,
         SegmentLink::Ifb => netlink.add_link(&link, Kind::Ifb)?,
         SegmentLink::Bridge => netlink.add_link(&link, Kind::Bridge)?,
-        SegmentLink::VethParent => netlink.add_link(&link, Kind::Veth(&peer))?,
+        SegmentLink::VethParent => {
+            netlink.add_link(&link, Kind::Veth(&peer))?;
+            let other = netlink.index(&other)?;
+            netlink.set_up(other)?;
+        }
         SegmentLink::Pair => {
             netlink.add_link(&link, Kind::Veth(&peer))?;
             netlink.set_alias(&other, &alias)?;
@@ -61,7 +65,7 @@ pub(crate) fn remove_segment(netlink: &mut Netlink, segment: &Segment) -> Result
 /// Makes an interface in a node, on its segment, and sets it up.
 pub(crate) fn create_interface(
     segments: &mut Netlink,
-    node: &RunningNode,
+    node: &mut RunningNode,
     interface: &Interface,
 ) -> Result<()> {
     let inside = NewLink {
@@ -80,7 +84,9 @@ pub(crate) fn create_interface(
             let bridge = Some(segments.index(&segment)?);
             let name = link_name('p', &format!("{}/{}", interface.node, interface.name));
             let port = NewLink { mtu: inside.mtu, bridge, ..NewLink::named(&name) };
-            segments.add_link(&port, Kind::Veth(&inside))
+            segments.add_link(&port, Kind::Veth(&inside))?;
+            let index = node.netlink().index(interface.name.as_str())?;
+            node.netlink().set_up(index)
         }
         Port::First => {
             let index = segments.index(&segment)?;

@@ -58,7 +58,7 @@ pub(crate) enum Kind<'a> {
     Macvlan {
         parent: u32,
     },
-    /// A veth pair; this is the other end.
+    /// A veth pair; this is the other end, which the kernel does not set up before both are there.
     Veth(&'a NewLink<'a>),
 }
 
@@ -133,7 +133,10 @@ impl Netlink {
                 vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]
             }
             Kind::Veth(peer) => {
-                let data = InfoData::Veth(InfoVeth::Peer(new_link(peer)));
+                let mut peer = new_link(peer);
+                peer.header.flags = LinkFlags::empty();
+                peer.header.change_mask = LinkFlags::empty();
+                let data = InfoData::Veth(InfoVeth::Peer(peer));
                 vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]
             }
         };

@@ -182,13 +182,14 @@ impl Ends<'_> {
         Err(Failure::Refused(self.told(&here, &there, &answer)))
     }
 
-    /// The reasons of both ends, else the answer's own.
+    /// The reasons of both ends, and the answer's own if it adds something.
     fn told(&self, here: &Reasons, there: &Reasons, answer: &Section) -> String {
         let ends = [(here, &self.tunnel.initiator), (there, &self.tunnel.responder)];
-        let told: Vec<String> =
+        let mut told: Vec<String> =
             ends.iter().filter_map(|(reasons, end)| reasons.told_by(&end.node)).collect();
-        if told.is_empty() {
-            return answer.get("errmsg").unwrap_or("nobody gives a reason").to_owned();
+        let own = answer.get("errmsg").unwrap_or("nobody gives a reason");
+        if told.is_empty() || own.contains("not established after") {
+            told.push(own.to_owned());
         }
         told.join(", ")
     }

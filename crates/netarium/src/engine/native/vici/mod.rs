@@ -3,9 +3,9 @@
 //! A node is given by the path of its root folder as seen from here, `/proc/<pid>/root`. Nothing
 //! here chooses: connections come from `netarium_core::ipsec`, keys from [`crate::pki`].
 
-mod association;
+pub(crate) mod association;
 mod client;
-mod initiate;
+pub(crate) mod initiate;
 mod reason;
 
 #[cfg(test)]
@@ -16,9 +16,8 @@ use std::path::{Path, PathBuf};
 use netarium_core::ipsec::{MessageError, Section, credential_file, values_message};
 use netarium_core::name::Name;
 
-pub(crate) use association::{Child, Sa};
+pub(crate) use association::Sa;
 use client::Client;
-pub(crate) use initiate::{Established, initiate};
 
 use crate::pki::Credential;
 

@@ -11,24 +11,30 @@ const MARKS: [&str; 16] = [
     "fail",
     "error",
     "revoked",
-    "no_proposal",
     "not ",
     "no ",
     "none ",
     "giving up",
     "mismatch",
-    "unacceptable",
+    "acceptable",
     "invalid",
     "unable",
     "expired",
     "missing",
-    "inacceptable",
     "trying again",
+    "retransmit",
+    "denied",
 ];
 
-/// What happens on the way to success as well.
-const INNOCENT: [&str; 4] =
-    ["is not revoked", "no ocsp", "not found in cache", "not supported by peer"];
+/// What happens on the way to success as well, and the lists of what is in a packet.
+const INNOCENT: [&str; 6] = [
+    "generating ",
+    "parsed ",
+    "is not revoked",
+    "no ocsp",
+    "not found in cache",
+    "not supported by peer",
+];
 
 /// The lines of one daemon that tell of a failure.
 #[derive(Default)]
