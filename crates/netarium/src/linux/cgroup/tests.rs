@@ -51,6 +51,26 @@ fn what_is_not_permitted_is_a_plain_sentence_and_the_unexpected_an_error() {
 }
 
 #[test]
+fn in_version_2_every_cgroup_above_a_node_passes_the_controller_on() {
+    // An ordinary folder takes whatever is written to its files.
+    let base = std::env::temp_dir().join(format!("netarium-cgroup-{}", std::process::id()));
+    fs::create_dir(&base).unwrap();
+    let place = Place { version: Version::Two, base: base.clone() };
+    let (lab, node) = (Name::new("lab").unwrap(), Name::new("node").unwrap());
+    let limit = Limit { controller: Controller::Pids, amount: 7 };
+    place.keep(&limit, &lab, &node, 42).unwrap().unwrap();
+    let read = |path: &str| fs::read_to_string(base.join(path)).ok();
+    for above in ["", "netarium/", "netarium/lab/"] {
+        let passed_on = read(&format!("{above}cgroup.subtree_control"));
+        assert_eq!(passed_on.as_deref(), Some("+pids"), "{above}");
+    }
+    assert_eq!(read("netarium/lab/node/cgroup.subtree_control"), None);
+    assert_eq!(read("netarium/lab/node/pids.max").as_deref(), Some("7"));
+    assert_eq!(read("netarium/lab/node/cgroup.procs").as_deref(), Some("42"));
+    fs::remove_dir_all(&base).unwrap();
+}
+
+#[test]
 fn a_process_under_a_limit_of_one_cannot_fork_and_no_cgroup_is_left() {
     let cgroups = Cgroups::of_host();
     let lab = Name::new(&format!("test-{}", std::process::id())).unwrap();
