@@ -362,13 +362,12 @@ impl Lab {
         let programs = self.data.programs();
         let program = node_program::lay_down(&programs)
             .map_err(|source| LabError::Folder { what: "write", path: programs, source })?;
-        let hidden = ["/home", "/media", "/mnt", "/root", "/run", "/srv", "/tmp", "/var/tmp"];
         let order = Order {
             lab: self.name.clone(),
             folder: self.folder.clone(),
             images: self.data.images(),
             program,
-            hidden: hidden.map(PathBuf::from).into_iter().chain([self.data.path().into()]).collect(),
+            hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
             task,
         };
         Running::start(Stage::Worker, &order, &[], Stdio::inherit()).map_err(LabError::Stage)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::linux::idmap::IdMap;
-use crate::linux::mount::{RootFolders, mount_overlay};
+use crate::linux::mount::{RootFolders, mount_image};
 use crate::linux::netlink::{Kind, Netlink, NetlinkError, NewLink};
 use crate::linux::security;
 use crate::linux::stage::{Call, Running, Stage, StageError};
@@ -224,7 +224,7 @@ fn try_overlay(folder: &Path) -> Tried {
         std::fs::create_dir(path).map_err(tell)?;
     }
     std::fs::create_dir(folders.lower.join("folder")).map_err(tell)?;
-    mount_overlay(&folders).map_err(|error| Failure::of(&error).to_string())?;
+    mount_image(&folders).map_err(|error| Failure::of(&error).to_string())?;
     let inside = folders.merged.join("folder");
     let replaced = std::fs::remove_dir(&inside).and_then(|()| std::fs::create_dir(&inside));
     unmount(&folders.merged, UnmountFlags::DETACH).map_err(|error| error.to_string())?;
