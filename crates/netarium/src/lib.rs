@@ -11,6 +11,7 @@ pub mod failure;
 pub mod folder;
 pub mod lab;
 pub mod lab_file;
+pub mod session;
 
 pub mod image;
 
