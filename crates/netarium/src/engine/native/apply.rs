@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use netarium_core::control::{Reply, Request, ServiceState};
-use netarium_core::model::Image;
 use netarium_core::name::Name;
-use netarium_core::object::{self, Object};
+use netarium_core::object::{self, ImageRef, Object};
 use netarium_core::plan::Step;
 
 use super::control::ControlError;
@@ -418,10 +417,10 @@ fn is_still_there(error: &NetlinkError) -> bool {
     [libc::EBUSY, libc::EEXIST, libc::EADDRINUSE].into_iter().any(|errno| error.is(errno))
 }
 
-fn lower_folder(images: &Path, image: &Image) -> PathBuf {
+fn lower_folder(images: &Path, image: &ImageRef) -> PathBuf {
     match image {
-        Image::Host => PathBuf::from("/"),
-        Image::Recipe(recipe) => images.join(recipe.digest()).join(crate::image::ROOTFS),
+        ImageRef::Host => PathBuf::from("/"),
+        ImageRef::Stored { digest, .. } => images.join(digest).join(crate::image::ROOTFS),
     }
 }
 
