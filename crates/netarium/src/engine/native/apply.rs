@@ -300,6 +300,7 @@ impl<'a> Apply<'a> {
             match wiring::create_interface(&mut self.segments, node, interface) {
                 // A node that was killed leaves its interfaces to the kernel for a while.
                 Err(error) if is_still_there(&error) && Instant::now() < deadline => {
+                    wiring::clear_interface(&mut self.segments, node, interface)?;
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 result => return Ok(result?),
@@ -337,9 +338,14 @@ impl<'a> Apply<'a> {
             }
         }
         let tunnels = steps.iter().map(|(_, _, it)| (*it).clone()).collect();
-        let opened = tunnels::open(tunnels, ends, self.deadline, |tunnel| {
+        let opened = tunnels::open(tunnels, ends, self.deadline, |tunnel, established| {
             let step = steps.iter().find(|(_, _, it)| it.tunnel.name == *tunnel);
-            step.map_or(Ok(()), |(number, step, _)| self.done(*number, step, call))
+            step.map_or(Ok(()), |(number, step, _)| {
+                self.done(*number, step, call)?;
+                let algorithms = established.sa.algorithms.clone();
+                let answer = Answer::Opened { step: *number, algorithms, tries: established.tries };
+                call.answer(&answer).map_err(|error| gone(&error))
+            })
         });
         opened.map_err(|error| match error {
             tunnels::OpenError::Tunnels(failures) => {
