@@ -16,8 +16,8 @@ use super::control::ControlError;
 use super::journal::Journal;
 use super::node::{NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
-use super::worker::{Answer, Order, gone, write_record};
 use super::wiring;
+use super::worker::{Answer, Order, gone, write_record};
 use crate::failure::Failure;
 use crate::linux::launch::{self, Blueprint, LaunchError, Waiting};
 use crate::linux::mount::RootFolders;
@@ -64,6 +64,7 @@ pub(crate) struct Apply<'a> {
     order: &'a Order,
     /// How many ids the lab has.
     ids: u32,
+    patience: Duration,
     deadline: Instant,
     segments: Netlink,
     nodes: BTreeMap<Name, RunningNode>,
@@ -85,6 +86,7 @@ impl<'a> Apply<'a> {
         Ok(Self {
             order,
             ids,
+            patience,
             deadline: Instant::now() + patience,
             segments: Netlink::open()?,
             nodes: BTreeMap::new(),
@@ -288,9 +290,7 @@ impl<'a> Apply<'a> {
         let path = node.folder.path().to_owned();
         let killed = node.process.kill();
         self.nodes.remove(name);
-        killed
-            .and_then(|()| remove_all(&path))
-            .map_err(|source| StepError::Remove { path, source })
+        killed.and_then(|()| remove_all(&path)).map_err(|source| StepError::Remove { path, source })
     }
 
     fn create_interface(&mut self, interface: &object::Interface) -> Result<()> {
@@ -374,14 +374,14 @@ impl<'a> Apply<'a> {
         }
         for (name, control) in conversations {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let heard = control.wait(left).and_then(|is_there| {
-                if is_there { control.hear().map(Some) } else { Ok(None) }
-            });
+            let heard = control
+                .wait(left)
+                .and_then(|is_there| if is_there { control.hear().map(Some) } else { Ok(None) });
             let what = |service: &str| format!("cannot bring service {name}/{service} up");
             match heard.map_err(|error| Failure::of(&error).while_doing(what("")))? {
                 None => {
-                    let waited = u64::try_from(self.deadline.elapsed().as_secs()).unwrap_or(0);
-                    return Err(Failure::of(&StepError::NotReady(waited)).while_doing(what("?")));
+                    let error = StepError::NotReady(self.patience.as_secs());
+                    return Err(Failure::of(&error).while_doing(what("")));
                 }
                 Some((Reply::Services(services), _)) => {
                     for it in services {
@@ -404,10 +404,7 @@ fn failed(step: &Step, error: &StepError) -> Failure {
 }
 
 /// Tells the caller which nodes were created, and waits for its word if limits hang on it.
-fn announce(
-    born: &mut Vec<(&object::Node, u32)>,
-    call: &Call,
-) -> std::result::Result<(), Failure> {
+fn announce(born: &mut Vec<(&object::Node, u32)>, call: &Call) -> std::result::Result<(), Failure> {
     if born.is_empty() {
         return Ok(());
     }
@@ -497,4 +494,3 @@ impl Drop for Apply<'_> {
         }
     }
 }
-
