@@ -327,10 +327,8 @@ mod tests {
 
     #[test]
     fn a_response_must_have_the_status_and_the_text() {
-        let want = |status, body: Option<&str>| Answer::Response {
-            status,
-            body: body.map(str::to_owned),
-        };
+        let want =
+            |status, body: Option<&str>| Answer::Response { status, body: body.map(str::to_owned) };
         for (expect, outcome, verdict) in [
             (want(200, None), reached(Some((200, ""))), Verdict::Passes),
             (want(200, None), reached(Some((404, ""))), Verdict::Fails),
@@ -413,7 +411,8 @@ mod tests {
         let lossy = heard("a:eth0", &[(Kind::Esp, 5)], 3);
         let seen = "3 frames from a:eth0 were lost; besides esp 5".to_owned();
         assert_eq!(passed(&[lossy]), (false, seen));
-        let deaf = Heard { at: "b:eth1".to_owned(), capture: Err("node b does not run".to_owned()) };
+        let deaf =
+            Heard { at: "b:eth1".to_owned(), capture: Err("node b does not run".to_owned()) };
         let seen = "nobody listened at b:eth1: node b does not run".to_owned();
         assert_eq!(passed(&[deaf]), (false, seen));
     }
