@@ -107,14 +107,16 @@ async fn series(folder: &NodeFolder, probe: &Probe, began: Instant, window: Dura
 async fn once(folder: &NodeFolder, probe: &Probe, left: Duration) -> Result<Outcome, String> {
     let nothing =
         File::open("/dev/null").map_err(|error| format!("cannot open /dev/null: {error}"))?;
-    let run = async {
-        let running = probe::start(folder, arguments(probe, left), nothing.as_fd()).await?;
-        let ended = running.end().await.map_err(|error| Failure::of(&error).to_string())?;
-        probe::answer(&ended)
-    };
-    tokio::time::timeout(left + GRACE, run)
+    let deadline = Instant::now() + left + GRACE;
+    let running = probe::start(folder, arguments(probe, left), nothing.as_fd());
+    let running = tokio::time::timeout_at(deadline.into(), running)
         .await
-        .unwrap_or_else(|_| Err("the probe did not end in time and was killed".to_owned()))
+        .unwrap_or_else(|_| Err("the first process of the node does not answer".to_owned()))?;
+    let ended = tokio::time::timeout_at(deadline.into(), running.end())
+        .await
+        .map_err(|_| "the probe did not end in time and was killed".to_owned())?
+        .map_err(|error| Failure::of(&error).to_string())?;
+    probe::answer(&ended)
 }
 
 /// What the probe is told.
