@@ -399,9 +399,6 @@ impl Lab {
                     done += 1;
                     let Some(step) = steps.get(number) else { continue };
                     report(Event::Step { text: step.to_string(), done, total: steps.len() });
-                    if let Step::Create(Object::Tunnel(it)) = step {
-                        report(Event::Tunnel(it.tunnel.name.clone()));
-                    }
                     if Some(number) == last_wire {
                         report(Event::Wired);
                     }
@@ -409,6 +406,11 @@ impl Lab {
                 Some(Answer::Born(nodes)) => {
                     self.limit(steps, &nodes, report)?;
                     running.go_on().await.map_err(LabError::Stage)?;
+                }
+                Some(Answer::Opened { step, algorithms, tries }) => {
+                    if let Some(Step::Create(Object::Tunnel(it))) = steps.get(step) {
+                        report(Event::Tunnel { name: it.tunnel.name.clone(), algorithms, tries });
+                    }
                 }
                 Some(Answer::Settled) => return Ok(()),
                 Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
