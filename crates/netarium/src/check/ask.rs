@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use netarium_core::model::{Answer, Check, Probe, Reach};
 use netarium_core::outcome::Outcome;
-use netarium_core::verdict;
+use netarium_core::verdict::{self, Verdict};
 
+use super::neighbours::Neighbours;
 use super::probe;
 use crate::failure::Failure;
 use crate::folder::NodeFolder;
@@ -78,6 +79,7 @@ async fn series(folder: &NodeFolder, probe: &Probe, began: Instant, window: Dura
     let mut told: Option<Outcome> = None;
     let mut attempts = 0;
     let mut pause = PAUSES.0;
+    let neighbours = Neighbours::now();
     loop {
         let left = window.saturating_sub(began.elapsed());
         attempts += 1;
@@ -92,11 +94,26 @@ async fn series(folder: &NodeFolder, probe: &Probe, began: Instant, window: Dura
         };
         let left = window.saturating_sub(began.elapsed());
         if verdict.is_final() || left < pause + SHORTEST {
-            return Asked { passed: verdict.passes(), seen: verdict::seen(&outcome), attempts };
+            let trouble = neighbours.trouble_since();
+            let (passed, seen) = settle(verdict, &outcome, trouble);
+            return Asked { passed, seen, attempts };
         }
         told = Some(outcome);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// The end of a check. If packets vanished for want of room in the kernel, silence proves nothing,
+/// and a failure may have come from that.
+fn settle(verdict: Verdict, outcome: &Outcome, trouble: Option<&str>) -> (bool, String) {
+    let seen = verdict::seen(outcome);
+    match (trouble, outcome) {
+        (Some(trouble), Outcome::Silent { .. }) => (false, format!("{seen}; {trouble}")),
+        (Some(trouble), Outcome::Refused { .. }) if !verdict.passes() => {
+            (false, format!("{seen}; {trouble}"))
+        }
+        _ => (verdict.passes(), seen),
     }
 }
 
@@ -148,6 +165,8 @@ fn arguments(probe: &Probe, left: Duration) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use netarium_core::outcome::Reason;
+
     use super::*;
 
     fn told(check: &str, millis: u64) -> String {
@@ -174,6 +193,28 @@ mod tests {
             told("http: \"http://a:8080/x?y=1\"", 500),
             "http --address=10.0.0.1 --port=8080 --host=a --path=/x?y=1 --timeout-ms=500"
         );
+    }
+
+    #[test]
+    fn a_silence_proves_nothing_where_packets_vanish() {
+        let silent = Outcome::Silent { millis: 500.0 };
+        let by = Some(std::net::IpAddr::from([10, 0, 0, 1]));
+        let refused = Outcome::Refused { by, reason: Reason::Prohibited };
+        let (so_far, full) = (Verdict::PassesSoFar, Some("it was full"));
+        for (verdict, outcome, trouble, passed, seen) in [
+            (so_far, &silent, None, true, "no answer in 500 ms"),
+            (so_far, &silent, full, false, "no answer in 500 ms; it was full"),
+            (so_far, &refused, full, true, "10.0.0.1 says administratively prohibited"),
+            (
+                Verdict::FailsSoFar,
+                &refused,
+                full,
+                false,
+                "10.0.0.1 says administratively prohibited; it was full",
+            ),
+        ] {
+            assert_eq!(settle(verdict, outcome, trouble), (passed, seen.to_owned()));
+        }
     }
 
     #[test]

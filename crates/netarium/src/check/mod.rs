@@ -6,6 +6,7 @@
 
 mod ask;
 mod listen;
+mod neighbours;
 mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
