@@ -1,7 +1,7 @@
 //! Checks: finds out whether a running lab does what its file says it must.
 //!
-//! All checks run side by side, each with its own deadline, by programs in the nodes: [`ask`] for
-//! those that ask from a node, [`listen`] for those that listen to a segment while the others ask.
+//! All checks run side by side, each with its own deadline, by programs in the nodes: `ask` for
+//! those that ask from a node, `listen` for those that listen to a segment while the others ask.
 //! What an outcome means is decided in [`netarium_core::verdict`].
 
 mod ask;
