@@ -218,8 +218,8 @@ impl Lab {
     pub fn file(&self) -> Result<LabFile> {
         let record = self.record().ok_or_else(|| LabError::NotUp(self.name.clone()))?;
         let path = self.folder.lab_file();
-        let text = fs::read(&path)
-            .map_err(|source| LabError::Folder { what: "read", path, source })?;
+        let text =
+            fs::read(&path).map_err(|source| LabError::Folder { what: "read", path, source })?;
         LabFile::of_text(&record.file, text, self.name.as_str()).map_err(LabError::Copy)
     }
 
@@ -351,17 +351,26 @@ impl Lab {
         let since = self.record().map_or(now.map_or(0, |it| it.as_secs()), |record| record.since);
         let record = LabRecord { file: file.path.clone(), since };
         let path = self.folder.record();
-        worker::write_record(&path, &record)
-            .map_err(|source| LabError::Folder { what: "write", path, source })?;
+        worker::write_record(&path, &record).map_err(|source| LabError::Folder {
+            what: "write",
+            path,
+            source,
+        })?;
         let path = self.folder.lab_file();
-        worker::write_bytes(&path, &file.text)
-            .map_err(|source| LabError::Folder { what: "write", path, source })
+        worker::write_bytes(&path, &file.text).map_err(|source| LabError::Folder {
+            what: "write",
+            path,
+            source,
+        })
     }
 
     fn start_worker(&self, task: Task) -> Result<Running> {
         let programs = self.data.programs();
-        let program = node_program::lay_down(&programs)
-            .map_err(|source| LabError::Folder { what: "write", path: programs, source })?;
+        let program = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
+            what: "write",
+            path: programs,
+            source,
+        })?;
         let order = Order {
             lab: self.name.clone(),
             folder: self.folder.clone(),
@@ -446,8 +455,11 @@ impl Lab {
 
     async fn lock(&self, report: Report<'_>) -> Result<Lock> {
         let labs = self.data.labs();
-        fs::create_dir_all(&labs)
-            .map_err(|source| LabError::Folder { what: "make", path: labs, source })?;
+        fs::create_dir_all(&labs).map_err(|source| LabError::Folder {
+            what: "make",
+            path: labs,
+            source,
+        })?;
         let path = self.data.lock(&self.name);
         let locked = Lock::take(path.clone(), || report(Event::Waiting)).await;
         locked.map_err(|source| LabError::Folder { what: "lock", path, source })

@@ -16,8 +16,8 @@ use super::control::ControlError;
 use super::journal::Journal;
 use super::node::{NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
-use super::worker::{Answer, Order, gone, write_record};
 use super::wiring;
+use super::worker::{Answer, Order, gone, write_record};
 use crate::failure::Failure;
 use crate::linux::launch::{self, Blueprint, LaunchError, Waiting};
 use crate::linux::mount::RootFolders;
@@ -288,9 +288,7 @@ impl<'a> Apply<'a> {
         let path = node.folder.path().to_owned();
         let killed = node.process.kill();
         self.nodes.remove(name);
-        killed
-            .and_then(|()| remove_all(&path))
-            .map_err(|source| StepError::Remove { path, source })
+        killed.and_then(|()| remove_all(&path)).map_err(|source| StepError::Remove { path, source })
     }
 
     fn create_interface(&mut self, interface: &object::Interface) -> Result<()> {
@@ -374,9 +372,9 @@ impl<'a> Apply<'a> {
         }
         for (name, control) in conversations {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let heard = control.wait(left).and_then(|is_there| {
-                if is_there { control.hear().map(Some) } else { Ok(None) }
-            });
+            let heard = control
+                .wait(left)
+                .and_then(|is_there| if is_there { control.hear().map(Some) } else { Ok(None) });
             let what = |service: &str| format!("cannot bring service {name}/{service} up");
             match heard.map_err(|error| Failure::of(&error).while_doing(what("")))? {
                 None => {
@@ -404,10 +402,7 @@ fn failed(step: &Step, error: &StepError) -> Failure {
 }
 
 /// Tells the caller which nodes were created, and waits for its word if limits hang on it.
-fn announce(
-    born: &mut Vec<(&object::Node, u32)>,
-    call: &Call,
-) -> std::result::Result<(), Failure> {
+fn announce(born: &mut Vec<(&object::Node, u32)>, call: &Call) -> std::result::Result<(), Failure> {
     if born.is_empty() {
         return Ok(());
     }
@@ -497,4 +492,3 @@ impl Drop for Apply<'_> {
         }
     }
 }
-

@@ -167,8 +167,7 @@ async fn initiate_all(
     let mut opening = JoinSet::new();
     for Tunnel { tunnel, .. } in tunnels {
         let root = |node: &Name| ends.get(node).map(|end| end.root.clone()).unwrap_or_default();
-        let (initiator, responder) =
-            (root(&tunnel.initiator.node), root(&tunnel.responder.node));
+        let (initiator, responder) = (root(&tunnel.initiator.node), root(&tunnel.responder.node));
         opening.spawn(async move {
             let result = initiate(&tunnel, &initiator, &responder, deadline.into()).await;
             (tunnel.name, result)

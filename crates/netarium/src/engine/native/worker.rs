@@ -123,9 +123,9 @@ fn fail(call: &Call, failure: Failure) -> i32 {
 fn hint(error: &EnterError) -> Option<String> {
     match error {
         EnterError::Map(error) | EnterError::Keeper(LaunchError::Map(error)) => error.hint(),
-        EnterError::Keeper(LaunchError::Clone(_)) => Some(
-            "user namespaces may be forbidden here: `netarium doctor` tells more".to_owned(),
-        ),
+        EnterError::Keeper(LaunchError::Clone(_)) => {
+            Some("user namespaces may be forbidden here: `netarium doctor` tells more".to_owned())
+        }
         _ => None,
     }
 }
@@ -139,7 +139,9 @@ enum Place {
 fn enter(order: &Order) -> Result<Place, EnterError> {
     let map = IdMap::of_caller()?;
     let keeper = match &order.task {
-        Task::Apply { steps, .. } if matches!(steps.first(), Some(Step::Create(Object::Lab(_)))) => {
+        Task::Apply { steps, .. }
+            if matches!(steps.first(), Some(Step::Create(Object::Lab(_)))) =>
+        {
             start_keeper(order, &map)?
         }
         _ => {
