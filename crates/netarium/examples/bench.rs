@@ -34,6 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         runtime.block_on(bench(&file, &data, runs, progress))?.with(thousand_nodes(runs))
     };
     if has("--json") {
+        // The same for people, beside what is for programs.
+        eprint!("{report}");
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print!("{report}");
