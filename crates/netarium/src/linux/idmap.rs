@@ -56,7 +56,7 @@ enum Way {
 /// Why a mapping cannot be found or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum IdMapError {
+pub enum IdMapError {
     /// A file with ranges is there but cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -129,7 +129,7 @@ impl IdMap {
     }
 
     /// How many ids there are inside, users and groups alike.
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.uids.len().min(self.gids.len())
     }
 

@@ -88,7 +88,7 @@ impl fmt::Display for Unlimited {
 /// What went wrong that is no matter of permission.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum CgroupError {
+pub enum CgroupError {
     /// A limit.
     #[error("cannot write {}", path.display())]
     Write {
@@ -179,7 +179,6 @@ impl Cgroups {
     ///
     /// # Errors
     /// Only what is no matter of permission: that the process has ended, for example.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the engine, which has no limits yet"))]
     pub(crate) fn limit(
         &self,
         lab: &Name,
@@ -203,7 +202,6 @@ impl Cgroups {
 
     /// Removes the cgroups of a lab whose processes have ended. Blocks for as long as the kernel
     /// takes to notice that, two seconds at most. Goes on after an error and returns all of them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the engine, which has no limits yet"))]
     #[must_use]
     pub(crate) fn remove(&self, lab: &Name) -> Vec<CgroupError> {
         let errors = self.remove_below(Path::new(lab.as_str()));
@@ -215,7 +213,6 @@ impl Cgroups {
     }
 
     /// Removes the cgroups of one node, as [`Self::remove`] does those of a lab.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the engine, which has no limits yet"))]
     #[must_use]
     pub(crate) fn remove_node(&self, lab: &Name, node: &Name) -> Vec<CgroupError> {
         self.remove_below(&Path::new(lab.as_str()).join(node.as_str()))
