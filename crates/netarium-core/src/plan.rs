@@ -90,7 +90,7 @@ fn gone<'a>(desired: &Objects, observed: &'a Objects) -> BTreeSet<&'a Id> {
     for (id, present) in observed.iter() {
         let stays = desired.get(id).is_some_and(|wanted| {
             (present == wanted || can_change_in_place(wanted))
-                && bases(wanted, desired)
+                && lasting_bases(wanted, desired)
                     .iter()
                     .chain(&bases(present, observed))
                     .all(|base| !gone.contains(base) && is_unchanged(base, desired, observed))
@@ -139,6 +139,12 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
         _ => {}
     }
     bases
+}
+
+/// What must have been there before for an object to stay as it is. A route is content with the
+/// addresses it has: one more towards its gateway must not take it away for a moment.
+fn lasting_bases(object: &Object, all: &Objects) -> Vec<Id> {
+    if matches!(object, Object::Route(_)) { carriers(object) } else { bases(object, all) }
 }
 
 /// The objects that take this one along when all of them are removed.

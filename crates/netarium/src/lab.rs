@@ -9,8 +9,9 @@ mod lock;
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -264,8 +265,7 @@ impl Lab {
     /// If the machine cannot run the lab, or it cannot be seen how it is.
     pub async fn plan(&self, model: &Model) -> Result<Plan> {
         let Desired { objects, notes } = self.desired(model).await?;
-        let observed = self.observe().await?.objects;
-        Ok(Plan { steps: plan::diff(&objects, &observed), notes })
+        Ok(Plan { steps: steps(&objects, &self.observe().await?), notes })
     }
 
     /// Says how the lab is, compared with the file it was last brought up from.
@@ -278,8 +278,8 @@ impl Lab {
             return Ok(Status { state, steps: vec![], findings: vec![] });
         }
         let Desired { objects, .. } = self.desired(&self.file()?.model).await?;
-        let Observation { objects: observed, findings } = self.observe().await?;
-        Ok(Status { state, steps: plan::diff(&objects, &observed), findings })
+        let observed = self.observe().await?;
+        Ok(Status { state, steps: steps(&objects, &observed), findings: observed.findings })
     }
 
     /// Brings the lab to what its file says, and waits until services are ready and tunnels stand.
@@ -293,24 +293,28 @@ impl Lab {
         options: UpOptions,
         report: Report<'_>,
     ) -> Result<Vec<Step>> {
-        let _lock = self.lock(report).await?;
+        let lock = self.lock(report).await?;
         let Desired { objects, notes } = self.desired(&file.model).await?;
         notes.into_iter().for_each(|note| report(Event::Note(note)));
         let _images = self.make_images(&file.model, report).await?;
         if self.state() != State::Up {
             self.clear(report).await?;
         }
-        let before = self.observe().await?.objects;
-        let steps = plan::diff(&objects, &before);
+        let before = self.observe().await?;
+        let steps = steps(&objects, &before);
         report(Event::Planned { steps: steps.len() });
         if self.state() == State::Down {
             self.create_folder()?;
         }
+        let records = self.read_records();
         self.write_records(file)?;
-        if let Err(error) = self.apply(&steps, options.patience, report).await {
+        let unready = before.unready.iter().filter(|node| file.model.nodes.contains_key(*node));
+        let unready = unready.cloned().collect();
+        if let Err(error) = self.apply(&lock, &steps, unready, options.patience, report).await {
             if options.after_failure == AfterFailure::Undo {
                 report(Event::Undoing);
-                self.undo(&before, report).await?;
+                self.undo(&lock, &before.objects, report).await?;
+                self.restore_records(&records)?;
             }
             return Err(error);
         }
@@ -344,7 +348,7 @@ impl Lab {
         if self.state() != State::Up {
             return Ok(Observation::default());
         }
-        let mut running = self.start_worker(Task::Observe)?;
+        let mut running = self.start_worker(Task::Observe, &[])?;
         match running.answer().await.map_err(LabError::Stage)? {
             Some(Answer::Observed(observation)) => Ok(observation),
             Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),
@@ -394,7 +398,28 @@ impl Lab {
         })
     }
 
-    fn start_worker(&self, task: Task) -> Result<Running> {
+    /// The records of the lab as they are; none if it is new.
+    fn read_records(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let paths = [self.folder.record(), self.folder.lab_file()];
+        paths.into_iter().filter_map(|path| fs::read(&path).ok().map(|it| (path, it))).collect()
+    }
+
+    /// After a change that was undone, the lab is again what it was before.
+    fn restore_records(&self, records: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+        if !self.folder.path().exists() {
+            return Ok(());
+        }
+        records.iter().try_for_each(|(path, bytes)| {
+            worker::write_bytes(path, bytes).map_err(|source| LabError::Folder {
+                what: "write",
+                path: path.clone(),
+                source,
+            })
+        })
+    }
+
+    /// Starts a worker; what comes with it stays open until it ends.
+    fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
         let programs = self.data.programs();
         let program = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
             what: "write",
@@ -409,16 +434,25 @@ impl Lab {
             hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
             task,
         };
-        Running::start(Stage::Worker, &order, &[], Stdio::inherit()).map_err(LabError::Stage)
+        Running::start(Stage::Worker, &order, fds, Stdio::inherit()).map_err(LabError::Stage)
     }
 
-    async fn apply(&self, steps: &[Step], patience: Duration, report: Report<'_>) -> Result<()> {
-        if steps.is_empty() {
+    /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
+    /// the lab before the worker has ended.
+    async fn apply(
+        &self,
+        lock: &Lock,
+        steps: &[Step],
+        unready: BTreeSet<Name>,
+        patience: Duration,
+        report: Report<'_>,
+    ) -> Result<()> {
+        if steps.is_empty() && unready.is_empty() {
             return Ok(());
         }
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let task = Task::Apply { steps: steps.to_vec(), patience };
-        let mut running = self.start_worker(task)?;
+        let task = Task::Apply { steps: steps.to_vec(), patience, unready };
+        let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
         loop {
@@ -469,23 +503,25 @@ impl Lab {
     }
 
     /// Takes what was made since `before` away again.
-    async fn undo(&self, before: &Objects, report: Report<'_>) -> Result<()> {
-        self.put_logs_aside();
+    async fn undo(&self, lock: &Lock, before: &Objects, report: Report<'_>) -> Result<()> {
         if before.is_empty() {
+            self.put_logs_aside(|from, to| fs::rename(from, to));
             return self.clear_all().await.map(drop);
         }
-        let now = self.observe().await?.objects;
-        self.apply(&plan::diff(before, &now), PATIENCE, report).await
+        self.put_logs_aside(copy_files);
+        let steps = steps(before, &self.observe().await?);
+        self.apply(lock, &steps, BTreeSet::new(), PATIENCE, report).await
     }
 
-    /// Logs of a lab that is about to go, for looking at why it failed. There may be none.
-    fn put_logs_aside(&self) {
+    /// Logs of a lab of which something is about to go, for looking at why it failed. There may be
+    /// none.
+    fn put_logs_aside(&self, put: impl Fn(&Path, &Path) -> io::Result<()>) {
         let aside = self.failed_logs();
         fs::remove_dir_all(&aside).ok();
         let Ok(nodes) = fs::read_dir(self.folder.path().join("nodes")) else { return };
         if fs::create_dir_all(&aside).is_ok() {
             for node in nodes.flatten() {
-                fs::rename(node.path().join("logs"), aside.join(node.file_name())).ok();
+                put(&node.path().join("logs"), &aside.join(node.file_name())).ok();
             }
         }
     }
@@ -517,6 +553,23 @@ impl Lab {
         let locked = Lock::take(path.clone(), || report(Event::Waiting)).await;
         locked.map_err(|source| LabError::Folder { what: "lock", path, source })
     }
+}
+
+/// The steps from what was seen to what must be. What has failed and is not wanted any more would
+/// else stay: it is not in order, so it does not count as there.
+fn steps(desired: &Objects, seen: &Observation) -> Vec<Step> {
+    let unwanted = seen.broken.iter().filter(|(id, _)| !desired.contains(id));
+    let removals = unwanted.map(|(_, object)| Step::Remove(object.clone()));
+    removals.chain(plan::diff(desired, &seen.objects)).collect()
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 fn limits(steps: &[Step], node: &Name) -> Limits {

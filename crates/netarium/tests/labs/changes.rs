@@ -23,7 +23,7 @@ nodes:
 
 const ALL: [&str; 3] = ["alice", "bob", "router"];
 
-pub fn a_node_that_is_added_or_removed_leaves_the_others_alone() {
+pub(crate) fn a_node_that_is_added_or_removed_leaves_the_others_alone() {
     let mut lab = TestLab::of_host("change-node", ROUTED);
     lab.up();
     let inits = lab.inits(&ALL);
@@ -60,7 +60,7 @@ pub fn a_node_that_is_added_or_removed_leaves_the_others_alone() {
     lab.down();
 }
 
-pub fn an_address_a_route_and_an_mtu_are_changed_in_place() {
+pub(crate) fn an_address_a_route_and_an_mtu_are_changed_in_place() {
     let mut lab = TestLab::of_host("change-wire", ROUTED);
     lab.up();
     let inits = lab.inits(&ALL);
@@ -98,7 +98,7 @@ pub fn an_address_a_route_and_an_mtu_are_changed_in_place() {
     lab.down();
 }
 
-pub fn a_service_is_added_changed_and_removed() {
+pub(crate) fn a_service_is_added_changed_and_removed() {
     let mut lab = TestLab::of_host("change-service", ROUTED);
     lab.up();
     let inits = lab.inits(&ALL);
@@ -124,7 +124,7 @@ pub fn a_service_is_added_changed_and_removed() {
     lab.down();
 }
 
-pub fn what_was_changed_by_hand_is_found_and_mended() {
+pub(crate) fn what_was_changed_by_hand_is_found_and_mended() {
     let lab = TestLab::of_host("change-by-hand", ROUTED);
     lab.up();
     let inits = lab.inits(&ALL);
@@ -158,7 +158,7 @@ const ECHO: &str = r#"$SIG{CHLD} = "IGNORE"; my $s = IO::Socket::INET->new(Local
 
 const CLIENT: &str = r#"$| = 1; my $c = IO::Socket::INET->new(PeerAddr => "10.2.0.2", PeerPort => 7000) or die; $c->autoflush(1); while (<STDIN>) { print $c $_; print scalar <$c> }"#;
 
-pub fn a_connection_through_an_untouched_node_survives() {
+pub(crate) fn a_connection_through_an_untouched_node_survives() {
     let echo = format!(
         "      - {{name: echo, run: [perl, -MIO::Socket::INET, -e, '{ECHO}'], ready: {{tcp: 7000}}}}\n"
     );

@@ -15,7 +15,7 @@ use crate::lab::run;
 const UP: &str = "up-of-a-test";
 
 /// If this process was started as such, brings the lab up and tells every event on a line.
-pub fn run_if_child() -> Option<ExitCode> {
+pub(crate) fn run_if_child() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() != Some(UP) {
         return None;
@@ -39,14 +39,14 @@ pub fn run_if_child() -> Option<ExitCode> {
 }
 
 /// An `up` that runs.
-pub struct Up {
+pub(crate) struct Up {
     process: Child,
     events: BufReader<ChildStdout>,
 }
 
 impl Up {
     /// Starts it.
-    pub fn start(data: &DataFolder, text: &str) -> Self {
+    pub(crate) fn start(data: &DataFolder, text: &str) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the test program starts itself")]
         let mut process = Command::new("/proc/self/exe")
             .arg(UP)
@@ -62,13 +62,13 @@ impl Up {
     }
 
     /// Waits for the next event; `None` if it has ended.
-    pub fn next(&mut self) -> Option<String> {
+    pub(crate) fn next(&mut self) -> Option<String> {
         let mut line = String::new();
         (self.events.read_line(&mut line).unwrap() > 0).then(|| line.trim_end().to_owned())
     }
 
     /// Waits for an event that begins with these words.
-    pub fn wait_for(&mut self, words: &str) {
+    pub(crate) fn wait_for(&mut self, words: &str) {
         while let Some(event) = self.next() {
             if event.starts_with(words) {
                 return;
@@ -78,7 +78,7 @@ impl Up {
     }
 
     /// Kills it (SIGKILL). Says whether it had not ended before.
-    pub fn kill(mut self) -> bool {
+    pub(crate) fn kill(mut self) -> bool {
         let runs = self.process.try_wait().unwrap().is_none();
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -86,7 +86,7 @@ impl Up {
     }
 
     /// Waits for its end. Says whether it succeeded, and tells the events that are left.
-    pub fn finish(mut self) -> (bool, Vec<String>) {
+    pub(crate) fn finish(mut self) -> (bool, Vec<String>) {
         let mut events = Vec::new();
         while let Some(event) = self.next() {
             events.push(event);

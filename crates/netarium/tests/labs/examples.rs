@@ -2,14 +2,15 @@
 
 use std::fs;
 
+use netarium::check::{Selection, check};
 use netarium::lab::State;
 use netarium_core::outcome::{Capture, Kind};
 use serde_json::Value;
 
-use crate::lab::{TestLab, name, wait_until};
+use crate::lab::{TestLab, name, run, wait_until};
 use crate::owner;
 
-pub fn every_lab_of_the_project_comes_up_passes_its_checks_and_leaves_nothing() {
+pub(crate) fn every_lab_of_the_project_comes_up_passes_its_checks_and_leaves_nothing() {
     let mut paths: Vec<_> = fs::read_dir(owner::example_labs())
         .unwrap()
         .map(|entry| entry.unwrap().path().join("lab.yaml"))
@@ -22,13 +23,22 @@ pub fn every_lab_of_the_project_comes_up_passes_its_checks_and_leaves_nothing() 
         assert!(!lab.up().is_empty());
         lab.assert_healthy();
         assert_eq!(lab.up(), Vec::<String>::new(), "a second up has something to do");
+        assert_checks_pass(&lab);
         assert_eq!(lab.lab.record().unwrap().file.to_str(), Some("/lab.yaml"));
         lab.down();
     }
 }
 
+fn assert_checks_pass(lab: &TestLab) {
+    let model = lab.file().model;
+    let results = run(check(&lab.lab, &model, &Selection::All, &|_| ())).unwrap();
+    assert_eq!(results.len(), model.checks.len());
+    let failed: Vec<_> = results.iter().filter(|result| !result.passed).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
 /// The lab that the project is about.
-pub fn both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_esp() {
+pub(crate) fn both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_esp() {
     let lab = TestLab::of_file(&owner::example_labs().join("site-to-site/lab.yaml"));
     assert!(!lab.up().is_empty());
     lab.assert_healthy();
@@ -62,6 +72,7 @@ pub fn both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_esp() {
         assert!(seen.frames.keys().all(is_fine), "{node} {interface}: {seen:#?}");
         assert!(seen.frames.get(&Kind::Esp).is_some_and(|count| *count >= 8), "{seen:#?}");
     }
+    assert_checks_pass(&lab);
     assert!(!lab.ping("client-a1", "10.2.0.2"));
     assert!(!lab.ping("router", "10.1.0.2"));
     let services = lab.services("gateway-s");

@@ -8,7 +8,7 @@ use netarium::folder::DataFolder;
 use netarium::lab::{AfterFailure, State, UpOptions};
 use netarium::lab_file::{LabFile, LabFileError};
 
-use crate::lab::{TestLab, in_words};
+use crate::lab::{TestLab, in_words, name};
 use crate::owner;
 
 fn lab_with_service(name: &str, service: &str) -> TestLab {
@@ -26,7 +26,7 @@ nodes:
     TestLab::of_host(name, &body)
 }
 
-pub fn a_service_that_cannot_start_is_named_and_the_lab_undone() {
+pub(crate) fn a_service_that_cannot_start_is_named_and_the_lab_undone() {
     let lab = lab_with_service("failure-start", "{name: app, run: [no-such-program]}");
     let error = in_words(&lab.try_up(UpOptions::default()).unwrap_err());
     for words in ["alice/app", "no-such-program"] {
@@ -36,7 +36,7 @@ pub fn a_service_that_cannot_start_is_named_and_the_lab_undone() {
     lab.down();
 }
 
-pub fn the_last_words_of_a_service_that_fails_are_kept() {
+pub(crate) fn the_last_words_of_a_service_that_fails_are_kept() {
     let service =
         "{name: app, run: [sh, -c, 'echo last words; exit 3'], restart: never, ready: done}";
     let lab = lab_with_service("failure-words", service);
@@ -48,7 +48,7 @@ pub fn the_last_words_of_a_service_that_fails_are_kept() {
     lab.down();
 }
 
-pub fn a_change_that_fails_leaves_the_lab_as_it_was() {
+pub(crate) fn a_change_that_fails_leaves_the_lab_as_it_was() {
     let good = "{name: app, run: [sleep, infinity]}";
     let mut lab = lab_with_service("failure-change", good);
     lab.up();
@@ -61,6 +61,9 @@ pub fn a_change_that_fails_leaves_the_lab_as_it_was() {
     assert_eq!(lab.inits(&["alice", "bob"]), inits);
     assert!(!lab.folder().join("nodes/carol").exists());
     assert!(lab.ping("alice", "10.0.0.2"));
+    lab.assert_healthy();
+    assert!(lab.lab.logs_folder(&name("bob")).is_dir());
+    assert!(lab.lab.failed_logs().join("alice").is_dir());
     lab.rewrite(|text| {
         let kept = text.lines().filter(|line| !line.contains("carol"));
         kept.map(|line| format!("{line}\n")).collect::<String>().replace(bad, good)
@@ -70,7 +73,7 @@ pub fn a_change_that_fails_leaves_the_lab_as_it_was() {
     lab.down();
 }
 
-pub fn what_failed_can_be_kept_to_be_looked_at() {
+pub(crate) fn what_failed_can_be_kept_to_be_looked_at() {
     let lab = lab_with_service("failure-keep", "{name: app, run: [no-such-program]}");
     let keep = UpOptions { after_failure: AfterFailure::Keep, ..UpOptions::default() };
     assert!(lab.try_up(keep).is_err());
@@ -81,7 +84,7 @@ pub fn what_failed_can_be_kept_to_be_looked_at() {
     lab.down();
 }
 
-pub fn a_lab_file_with_mistakes_creates_nothing() {
+pub(crate) fn a_lab_file_with_mistakes_creates_nothing() {
     let folder = owner::data().path().join("mistakes");
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join("lab.yaml");
@@ -95,7 +98,7 @@ pub fn a_lab_file_with_mistakes_creates_nothing() {
     assert!(!owner::data().labs().join("mistakes").exists());
 }
 
-pub fn taking_down_what_is_not_up_does_nothing() {
+pub(crate) fn taking_down_what_is_not_up_does_nothing() {
     let lab = lab_with_service("failure-down", "{name: app, run: [sleep, infinity]}");
     assert_eq!(lab.status().state, State::Down);
     lab.down();
@@ -142,7 +145,7 @@ fn call(program: &str, words: &[&str]) {
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-pub fn a_full_disk_is_named_by_its_path() {
+pub(crate) fn a_full_disk_is_named_by_its_path() {
     let disk = SmallDisk::mount("size=16m,mode=755");
     let body = "image: host\nsegments:\n  lan: 10.0.0.0/24\nnodes:\n  alice: {interfaces: {lan: 10.0.0.1}}\n  bob: {interfaces: {lan: 10.0.0.2}}\n";
     let lab = TestLab::at(DataFolder::at(&disk.0), "full", body);

@@ -36,7 +36,7 @@ fn assert_works(lab: &TestLab) {
     lab.ok("carol", &probe);
 }
 
-pub fn an_up_that_was_killed_is_told_mended_and_cleaned_away() {
+pub(crate) fn an_up_that_was_killed_is_told_mended_and_cleaned_away() {
     let lab = TestLab::of_host("fault-up", MIXED);
     // The lab's file is known only once the work begins, and a lab of no steps is healthy.
     let mut moment = 0;
@@ -69,7 +69,7 @@ pub fn an_up_that_was_killed_is_told_mended_and_cleaned_away() {
     assert!(killed >= 10, "{killed}");
 }
 
-pub fn a_killed_init_is_seen_and_its_node_mended() {
+pub(crate) fn a_killed_init_is_seen_and_its_node_mended() {
     let lab = TestLab::of_host("fault-init", MIXED);
     lab.up();
     let before = lab.inits(&ALL);
@@ -95,7 +95,7 @@ pub fn a_killed_init_is_seen_and_its_node_mended() {
     lab.down();
 }
 
-pub fn a_killed_service_is_started_again() {
+pub(crate) fn a_killed_service_is_started_again() {
     let lab = TestLab::of_host("fault-service", MIXED);
     lab.up();
     let web = || {
@@ -111,7 +111,7 @@ pub fn a_killed_service_is_started_again() {
     lab.down();
 }
 
-pub fn a_killed_keeper_is_seen_and_the_lab_mended() {
+pub(crate) fn a_killed_keeper_is_seen_and_the_lab_mended() {
     let lab = TestLab::of_host("fault-keeper", MIXED);
     lab.up();
     kill(lab.keeper().unwrap());
@@ -123,7 +123,7 @@ pub fn a_killed_keeper_is_seen_and_the_lab_mended() {
     lab.down();
 }
 
-pub fn a_lab_whose_keeper_was_killed_leaves_nothing_when_taken_down() {
+pub(crate) fn a_lab_whose_keeper_was_killed_leaves_nothing_when_taken_down() {
     let lab = TestLab::of_host("fault-keeper-down", MIXED);
     lab.up();
     lab.note();
@@ -147,7 +147,7 @@ pub fn a_lab_whose_keeper_was_killed_leaves_nothing_when_taken_down() {
     lab.down();
 }
 
-pub fn two_ups_at_the_same_time_both_succeed() {
+pub(crate) fn two_ups_at_the_same_time_both_succeed() {
     let lab = TestLab::of_host("fault-two", MIXED);
     let ups = [lab.start_up(), lab.start_up(), lab.start_up()];
     let mut worked = 0;
@@ -167,7 +167,7 @@ pub fn two_ups_at_the_same_time_both_succeed() {
     lab.down();
 }
 
-pub fn a_worker_ends_with_the_up_that_started_it() {
+pub(crate) fn a_worker_ends_with_the_up_that_started_it() {
     let slow = "
 nodes:
   alice:

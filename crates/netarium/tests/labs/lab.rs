@@ -23,11 +23,11 @@ use crate::owner;
 use crate::traces::Traces;
 
 /// How long is waited for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A lab with a lab file.
-pub struct TestLab {
-    pub lab: Lab,
+pub(crate) struct TestLab {
+    pub(crate) lab: Lab,
     data: DataFolder,
     text: String,
     seen: Mutex<Traces>,
@@ -35,27 +35,27 @@ pub struct TestLab {
 
 /// How a program in a node ended, and what it wrote.
 #[derive(Debug)]
-pub struct Ended {
-    pub exit: Exit,
+pub(crate) struct Ended {
+    pub(crate) exit: Exit,
     /// Standard output and error.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Ended {
     /// Whether it ended with status 0.
-    pub fn is_ok(&self) -> bool {
+    pub(crate) fn is_ok(&self) -> bool {
         self.exit == Exit::Code(0)
     }
 }
 
 impl TestLab {
     /// A lab of nodes that show the host's programs.
-    pub fn of_host(name: &str, body: &str) -> Self {
+    pub(crate) fn of_host(name: &str, body: &str) -> Self {
         Self::at(owner::data(), name, &format!("image: host\n{body}"))
     }
 
     /// A lab in a data folder of its own.
-    pub fn at(data: DataFolder, name: &str, body: &str) -> Self {
+    pub(crate) fn at(data: DataFolder, name: &str, body: &str) -> Self {
         let name = Name::new(name).unwrap();
         let lab = Lab::named(&data, &name);
         let text = format!("name: {name}\n{body}");
@@ -66,7 +66,7 @@ impl TestLab {
     }
 
     /// A lab that comes with the project.
-    pub fn of_file(path: &Path) -> Self {
+    pub(crate) fn of_file(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap();
         let file = LabFile::read(path).unwrap();
         let body = text.replacen(&format!("\nname: {}\n", file.model.lab), "\n", 1);
@@ -74,31 +74,31 @@ impl TestLab {
     }
 
     /// Changes the lab file, but not yet the lab.
-    pub fn rewrite(&mut self, change: impl FnOnce(&str) -> String) {
+    pub(crate) fn rewrite(&mut self, change: impl FnOnce(&str) -> String) {
         let changed = change(&self.text);
         assert_ne!(changed, self.text, "the change changes nothing");
         self.text = changed;
     }
 
     /// Changes words of the lab file.
-    pub fn replace(&mut self, words: &str, others: &str) {
+    pub(crate) fn replace(&mut self, words: &str, others: &str) {
         self.rewrite(|text| text.replace(words, others));
     }
 
-    pub fn file(&self) -> LabFile {
+    pub(crate) fn file(&self) -> LabFile {
         let path = Path::new("/lab.yaml");
         LabFile::of_text(path, self.text.clone().into_bytes(), "unnamed").unwrap()
     }
 
     /// Brings the lab up and tells the steps.
-    pub fn up(&self) -> Vec<String> {
+    pub(crate) fn up(&self) -> Vec<String> {
         match self.try_up(UpOptions::default()) {
             Ok(steps) => steps,
             Err(error) => panic!("up: {}", in_words(&error)),
         }
     }
 
-    pub fn try_up(&self, options: UpOptions) -> Result<Vec<String>, LabError> {
+    pub(crate) fn try_up(&self, options: UpOptions) -> Result<Vec<String>, LabError> {
         self.note();
         let report = |event| {
             if matches!(event, Event::Undoing) {
@@ -111,18 +111,18 @@ impl TestLab {
     }
 
     /// Starts `up` in a process of its own.
-    pub fn start_up(&self) -> Up {
+    pub(crate) fn start_up(&self) -> Up {
         Up::start(&self.data, &self.text)
     }
 
     /// Remembers what belongs to the lab now.
-    pub fn note(&self) {
+    pub(crate) fn note(&self) {
         if let Some(keeper) = self.keeper() {
             self.seen.lock().unwrap().note(keeper);
         }
     }
 
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         match run(self.lab.status()) {
             Ok(status) => status,
             Err(error) => panic!("status: {}", in_words(&error)),
@@ -130,18 +130,18 @@ impl TestLab {
     }
 
     /// The steps that `status` finds to do.
-    pub fn ailments(&self) -> Vec<String> {
+    pub(crate) fn ailments(&self) -> Vec<String> {
         self.status().steps.iter().map(ToString::to_string).collect()
     }
 
-    pub fn assert_healthy(&self) {
+    pub(crate) fn assert_healthy(&self) {
         let status = self.status();
         assert_eq!(status.state, State::Up);
         assert!(status.steps.is_empty() && status.findings.is_empty(), "{status:#?}");
     }
 
     /// Takes the lab down and asserts that nothing of it is left.
-    pub fn down(&self) {
+    pub(crate) fn down(&self) {
         self.note();
         let was_up = self.keeper().is_some();
         assert!(!was_up || self.seen.lock().unwrap().processes() > 0, "nothing was seen of the lab");
@@ -158,7 +158,7 @@ impl TestLab {
     }
 
     /// Asserts that a failed `up` has left nothing but the file that it held locked.
-    pub fn assert_nothing_left_but_lock(&self) {
+    pub(crate) fn assert_nothing_left_but_lock(&self) {
         assert_eq!(self.lab.state(), State::Down);
         let lock = self.data.labs().join(format!(".{}.lock", self.lab.name()));
         let mut left = self.left();
@@ -171,32 +171,32 @@ impl TestLab {
     }
 
     /// The folder of the lab on the host.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.data.labs().join(self.lab.name().as_str())
     }
 
     /// The process number of the keeper on the host, if there is one on record.
-    pub fn keeper(&self) -> Option<u32> {
+    pub(crate) fn keeper(&self) -> Option<u32> {
         recorded_pid(&self.folder().join("keeper.json"))
     }
 
     /// The process number on the host of a node's first process.
-    pub fn init(&self, node: &str) -> u32 {
+    pub(crate) fn init(&self, node: &str) -> u32 {
         let record = self.folder().join("nodes").join(node).join("process.json");
         recorded_pid(&record).expect("the node is there")
     }
 
     /// The process numbers of the first processes of some nodes.
-    pub fn inits(&self, nodes: &[&str]) -> Vec<u32> {
+    pub(crate) fn inits(&self, nodes: &[&str]) -> Vec<u32> {
         nodes.iter().map(|node| self.init(node)).collect()
     }
 
-    pub fn services(&self, node: &str) -> Vec<ServiceStatus> {
+    pub(crate) fn services(&self, node: &str) -> Vec<ServiceStatus> {
         self.lab.services(&name(node)).unwrap()
     }
 
     /// Runs a program in a node to its end.
-    pub fn run(&self, node: &str, words: &[&str]) -> Ended {
+    pub(crate) fn run(&self, node: &str, words: &[&str]) -> Ended {
         let nothing = fs::File::open("/dev/null").unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
         let streams = [nothing.as_fd(), writer.as_fd(), writer.as_fd()];
@@ -208,30 +208,30 @@ impl TestLab {
     }
 
     /// Runs a program in a node that must succeed, and tells what it wrote.
-    pub fn ok(&self, node: &str, words: &[&str]) -> String {
+    pub(crate) fn ok(&self, node: &str, words: &[&str]) -> String {
         let ended = self.run(node, words);
         assert!(ended.is_ok(), "{node}: {words:?}: {ended:?}");
         ended.text
     }
 
     /// Runs a line of shell in a node that must succeed.
-    pub fn sh(&self, node: &str, line: &str) -> String {
+    pub(crate) fn sh(&self, node: &str, line: &str) -> String {
         self.ok(node, &["sh", "-c", line])
     }
 
     /// What ip(8) says in a node.
-    pub fn ip(&self, node: &str, words: &[&str]) -> Value {
+    pub(crate) fn ip(&self, node: &str, words: &[&str]) -> Value {
         let text = self.ok(node, &[&["ip", "-j"], words].concat());
         if text.trim().is_empty() { Value::Array(vec![]) } else { serde_json::from_str(&text).unwrap() }
     }
 
     /// Whether a node gets an answer from an address to an ICMP echo request.
-    pub fn ping(&self, node: &str, address: &str) -> bool {
+    pub(crate) fn ping(&self, node: &str, address: &str) -> bool {
         self.run(node, &["netarium-probe", "ping", address, "--timeout-ms", "1000"]).is_ok()
     }
 
     /// Starts a program that is talked to line by line.
-    pub fn talk(&self, node: &str, words: &[&str]) -> Conversation {
+    pub(crate) fn talk(&self, node: &str, words: &[&str]) -> Conversation {
         let (theirs, to) = std::io::pipe().unwrap();
         let (from, answers) = std::io::pipe().unwrap();
         let streams = Streams::Given([theirs.as_fd(), answers.as_fd(), answers.as_fd()]);
@@ -257,7 +257,7 @@ impl Drop for TestLab {
 }
 
 /// A program in a node that answers every line with a line. It ends with this value.
-pub struct Conversation {
+pub(crate) struct Conversation {
     _running: RunningProgram,
     to: std::io::PipeWriter,
     from: std::io::PipeReader,
@@ -265,13 +265,13 @@ pub struct Conversation {
 
 impl Conversation {
     /// Says a line and waits for the answer.
-    pub fn ask(&mut self, line: &str) -> String {
+    pub(crate) fn ask(&mut self, line: &str) -> String {
         writeln!(self.to, "{line}").unwrap();
         self.hear()
     }
 
     /// Says that there is no more to say, and waits for the last line.
-    pub fn end(self) -> String {
+    pub(crate) fn end(self) -> String {
         let Self { _running: running, to, from } = self;
         drop(to);
         let mut last = Self { _running: running, to: std::io::pipe().unwrap().1, from };
@@ -279,13 +279,13 @@ impl Conversation {
     }
 
     /// Waits for a line.
-    pub fn hear(&mut self) -> String {
+    pub(crate) fn hear(&mut self) -> String {
         let mut answer = Vec::new();
         while answer.last() != Some(&b'\n') {
             let mut fds = [rustix::event::PollFd::new(&self.from, rustix::event::PollFlags::IN)];
             let patience = PATIENCE.try_into().unwrap();
-            let heard = rustix::event::poll(&mut fds, Some(&patience)).unwrap();
-            assert!(heard > 0, "nothing is said");
+            let heard = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&patience)));
+            assert!(heard.unwrap() > 0, "nothing is said");
             let mut byte = [0];
             assert_eq!(self.from.read(&mut byte).unwrap(), 1, "it ended");
             answer.push(byte[0]);
@@ -294,7 +294,7 @@ impl Conversation {
     }
 }
 
-pub fn name(word: &str) -> Name {
+pub(crate) fn name(word: &str) -> Name {
     Name::new(word).unwrap()
 }
 
@@ -304,18 +304,19 @@ fn recorded_pid(path: &Path) -> Option<u32> {
 }
 
 /// Kills a process and waits until it has ended.
-pub fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
     let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
     pidfd_send_signal(&process, Signal::KILL).unwrap();
     let mut fds = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
     let patience = PATIENCE.try_into().unwrap();
-    assert_eq!(rustix::event::poll(&mut fds, Some(&patience)).unwrap(), 1, "it does not end");
+    let ended = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&patience)));
+    assert_eq!(ended.unwrap(), 1, "it does not end");
 }
 
 /// Waits until something is so; `what` says what.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
@@ -324,7 +325,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// An error with all its causes.
-pub fn in_words(error: &dyn Error) -> String {
+pub(crate) fn in_words(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -334,6 +335,6 @@ pub fn in_words(error: &dyn Error) -> String {
     words
 }
 
-pub fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

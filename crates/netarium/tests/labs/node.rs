@@ -19,7 +19,7 @@ nodes:
 /// NET_ADMIN 12, NET_RAW 13, SYS_CHROOT 18, MKNOD 27, AUDIT_WRITE 29, SETFCAP 31.
 const GRANTED: [u32; 15] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 12, 13, 18, 27, 29, 31];
 
-pub fn a_node_has_its_own_ids_and_granted_capabilities_only() {
+pub(crate) fn a_node_has_its_own_ids_and_granted_capabilities_only() {
     let lab = TestLab::of_host("node-rights", PAIR);
     lab.up();
     assert_confined(&lab, "alice");
@@ -47,7 +47,7 @@ pub fn a_node_has_its_own_ids_and_granted_capabilities_only() {
 }
 
 /// Asserts what holds for the first process of a node, and for a program that is run in it.
-pub fn assert_confined(lab: &TestLab, node: &str) {
+pub(crate) fn assert_confined(lab: &TestLab, node: &str) {
     let granted = GRANTED.iter().fold(0_u64, |all, bit| all | 1 << bit);
     for process in ["1", "self"] {
         let status = lab.ok(node, &["cat", &format!("/proc/{process}/status")]);
@@ -67,7 +67,7 @@ pub fn assert_confined(lab: &TestLab, node: &str) {
     }
 }
 
-pub fn a_node_cannot_mount_unshare_or_reach_the_machine() {
+pub(crate) fn a_node_cannot_mount_unshare_or_reach_the_machine() {
     let lab = TestLab::of_host("node-walls", PAIR);
     lab.up();
     assert_walled(&lab, "alice");
@@ -75,7 +75,7 @@ pub fn a_node_cannot_mount_unshare_or_reach_the_machine() {
 }
 
 /// Asserts what no program in a node can do.
-pub fn assert_walled(lab: &TestLab, node: &str) {
+pub(crate) fn assert_walled(lab: &TestLab, node: &str) {
     for line in [
         "mount -t tmpfs none /mnt",
         "mount -o remount,rw /proc/sys",
@@ -108,7 +108,7 @@ pub fn assert_walled(lab: &TestLab, node: &str) {
     }
 }
 
-pub fn a_node_is_called_by_its_own_name_and_knows_its_neighbours() {
+pub(crate) fn a_node_is_called_by_its_own_name_and_knows_its_neighbours() {
     let lab = TestLab::of_host("node-names", PAIR);
     lab.up();
     assert_eq!(lab.ok("alice", &["cat", "/proc/sys/kernel/hostname"]), "alice\n");
@@ -126,7 +126,7 @@ pub fn a_node_is_called_by_its_own_name_and_knows_its_neighbours() {
     lab.down();
 }
 
-pub fn a_node_sees_its_own_devices_processes_and_interfaces_only() {
+pub(crate) fn a_node_sees_its_own_devices_processes_and_interfaces_only() {
     let lab = TestLab::of_host("node-sight", PAIR);
     lab.up();
     let devices = lab.ok("alice", &["ls", "/dev"]);
@@ -147,7 +147,7 @@ pub fn a_node_sees_its_own_devices_processes_and_interfaces_only() {
     lab.down();
 }
 
-pub fn what_a_node_writes_is_its_own() {
+pub(crate) fn what_a_node_writes_is_its_own() {
     let lab = TestLab::of_host("node-files", PAIR);
     lab.up();
     let mark = "/etc/netarium-test-mark";
@@ -165,7 +165,7 @@ pub fn what_a_node_writes_is_its_own() {
     lab.down();
 }
 
-pub fn the_files_of_a_lab_are_its_owners_alone() {
+pub(crate) fn the_files_of_a_lab_are_its_owners_alone() {
     let lab = TestLab::of_host("node-private", PAIR);
     lab.up();
     let folder = fs::metadata(lab.folder()).unwrap();

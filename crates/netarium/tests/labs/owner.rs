@@ -9,6 +9,8 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::Conclusion;
 use netarium::folder::DataFolder;
 
+use crate::{lab, traces};
+
 /// Ordinary users, as `make test-users` makes them.
 const USERS: [(&str, Ids); 2] =
     [("netarium-test", Ids::Subordinate), ("netarium-plain", Ids::Single)];
@@ -24,7 +26,7 @@ enum Ids {
 }
 
 /// The folder with the images and labs of the tests of this owner. It stays for its images.
-pub fn data() -> DataFolder {
+pub(crate) fn data() -> DataFolder {
     DataFolder::at(folder())
 }
 
@@ -41,13 +43,13 @@ fn folder() -> PathBuf {
 }
 
 /// The folder of the labs that come with the project.
-pub fn example_labs() -> PathBuf {
+pub(crate) fn example_labs() -> PathBuf {
     let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs");
     std::env::var_os(LABS).map_or_else(ours, PathBuf::from)
 }
 
 /// Runs the tests as the caller and, if that is root, as everybody else.
-pub fn run_as_everybody(run: impl FnOnce() -> Conclusion) -> ExitCode {
+pub(crate) fn run_as_everybody(run: impl FnOnce() -> Conclusion) -> ExitCode {
     let lock = lock();
     println!("\ntests of labs, as {}", whoami());
     let mut failed = run().has_failed();
@@ -75,8 +77,10 @@ fn lock() -> File {
     lock
 }
 
-/// Whether the folder of labs is empty at the end.
+/// Whether nothing is left of all labs: no file, and no stage of this program, some of which end
+/// only when they see that their caller was killed.
 fn is_swept() -> bool {
+    lab::wait_until("all stages have ended", || traces::others_of_our_program().is_empty());
     let labs = data().labs();
     let left: Vec<_> = fs::read_dir(&labs).map_or_else(|_| vec![], |entries| {
         entries.flatten().map(|entry| entry.path()).collect()

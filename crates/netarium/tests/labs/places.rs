@@ -17,7 +17,7 @@ nodes:
   bob: {interfaces: {lan: 10.0.0.2}}
 ";
 
-pub fn two_labs_and_two_segments_may_have_the_same_prefix() {
+pub(crate) fn two_labs_and_two_segments_may_have_the_same_prefix() {
     let body = "
 segments:
   one: 10.0.0.0/24
@@ -45,7 +45,7 @@ nodes:
 }
 
 /// The path of a socket has 107 bytes at most (unix(7)).
-pub fn long_names_in_a_deep_folder_work() {
+pub(crate) fn long_names_in_a_deep_folder_work() {
     let deep = Folder::new("deep", &["a-folder-with-a-long-name"; 8].join("/"));
     let name = "a-lab-with-a-name-as-long-as-names-can-be-which-is-63-letters-x";
     let long = "a-node-with-a-name-as-long-as-names-can-be-which-is-63-letters-";
@@ -75,7 +75,7 @@ nodes:
     lab.down();
 }
 
-pub fn labs_of_one_owner_are_listed_and_taken_down_apart() {
+pub(crate) fn labs_of_one_owner_are_listed_and_taken_down_apart() {
     let folder = Folder::new("listed", "data, with: odd\\letters");
     let data = DataFolder::at(folder.path());
     let names = || {

@@ -30,7 +30,7 @@ nodes:
     gateway: [10.3.0.1, "fd00:3::1"]
 "#;
 
-pub fn macvlan_bridge_and_veth_carry_both_families() {
+pub(crate) fn macvlan_bridge_and_veth_carry_both_families() {
     let lab = TestLab::of_host("segment-kinds", KINDS);
     lab.up();
     for node in ["desk", "server", "far"] {
@@ -55,7 +55,7 @@ pub fn macvlan_bridge_and_veth_carry_both_families() {
     lab.down();
 }
 
-pub fn interfaces_have_the_names_macs_and_mtus_of_the_file() {
+pub(crate) fn interfaces_have_the_names_macs_and_mtus_of_the_file() {
     let lab = TestLab::of_host("segment-links", KINDS);
     lab.up();
     let link = |node: &str, interface: &str| {
@@ -84,7 +84,7 @@ pub fn interfaces_have_the_names_macs_and_mtus_of_the_file() {
     lab.down();
 }
 
-pub fn routes_end_where_the_file_says() {
+pub(crate) fn routes_end_where_the_file_says() {
     let body = r#"
 segments:
   lan: [10.0.0.0/24, "fd00::/64"]
@@ -124,7 +124,7 @@ nodes:
     lab.down();
 }
 
-pub fn settings_of_the_kernel_are_those_of_the_file() {
+pub(crate) fn settings_of_the_kernel_are_those_of_the_file() {
     let body = r#"
 segments:
   lan: 10.0.0.0/24
@@ -153,7 +153,7 @@ nodes:
     lab.down();
 }
 
-pub fn segments_are_out_of_reach_of_each_other_and_of_the_machine() {
+pub(crate) fn segments_are_out_of_reach_of_each_other_and_of_the_machine() {
     let body = "
 segments:
   one: 10.0.0.0/24
@@ -173,7 +173,7 @@ nodes:
     assert!(!lab.ping("alice", "10.0.1.1"));
     // The lab's own namespace says nothing on any segment.
     let keeper = lab.keeper().unwrap().to_string();
-    let told = in_network_of(&keeper, &["address"]);
+    let told = in_network_of(&keeper, &["-d", "address"]);
     for link in told.as_array().unwrap() {
         assert_eq!(link["addr_info"], Value::Array(vec![]), "{link}");
     }

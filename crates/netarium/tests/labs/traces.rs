@@ -1,19 +1,21 @@
-//! What a lab leaves on a machine: its processes, namespaces, mounts, control groups and files.
+//! What a lab leaves on a machine: its processes, mounts, control groups and files.
 //!
-//! What belongs to a lab is noted while it is up, since afterwards nobody could tell.
+//! What belongs to a lab is noted while it is up, since afterwards nobody could tell. Namespaces
+//! last as long as a process is in them or a mount holds them: where neither is left, nor are they.
+//! (Their own numbers tell nothing: the kernel gives them out again at once.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use netarium::folder::DataFolder;
 
 /// What belongs to a lab, as far as it was seen.
 #[derive(Debug, Default)]
-pub struct Traces {
+pub(crate) struct Traces {
     /// When each process started, in clock ticks, since numbers come again.
     processes: BTreeMap<u32, u64>,
-    namespaces: BTreeSet<PathBuf>,
 }
 
 /// One line of `/proc/<pid>/stat` (proc_pid_stat(5)).
@@ -24,30 +26,28 @@ struct Stat {
 
 impl Traces {
     /// Notes the keeper and everything that descends from it.
-    pub fn note(&mut self, keeper: u32) {
+    pub(crate) fn note(&mut self, keeper: u32) {
         let all = processes();
         let mut family = BTreeSet::from([keeper]);
         while all.iter().any(|(pid, it)| family.contains(&it.parent) && family.insert(*pid)) {}
         for pid in family {
             let Some(stat) = all.get(&pid) else { continue };
             self.processes.insert(pid, stat.started);
-            self.namespaces.extend(namespaces(pid));
         }
     }
 
     /// How many processes were noted.
-    pub fn processes(&self) -> usize {
+    pub(crate) fn processes(&self) -> usize {
         self.processes.len()
     }
 
     /// All that is still there, in words.
-    pub fn left(&self, data: &DataFolder, lab: &str) -> Vec<String> {
+    pub(crate) fn left(&self, data: &DataFolder, lab: &str) -> Vec<String> {
         let folder = data.labs().join(lab);
         let mut left = Vec::new();
         for (pid, stat) in processes() {
             let is_noted = self.processes.get(&pid) == Some(&stat.started);
-            let holds = || namespaces(pid).iter().any(|it| self.namespaces.contains(it));
-            if is_noted || bears_mark(pid, &folder) || holds() {
+            if is_noted || bears_mark(pid, &folder) {
                 left.push(format!("process {pid}: {}", command_line(pid)));
             } else if has_mount(pid, &folder) {
                 left.push(format!("a mount seen by process {pid}: {}", command_line(pid)));
@@ -60,6 +60,17 @@ impl Traces {
         left.extend(control_groups(lab).iter().map(|path| path.display().to_string()));
         left
     }
+}
+
+/// The other processes that run the program that we are.
+pub(crate) fn others_of_our_program() -> Vec<u32> {
+    let program = |pid: &str| {
+        let found = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let ours = program("self");
+    let all = processes().into_keys().filter(|pid| program(&pid.to_string()) == ours);
+    all.filter(|pid| *pid != std::process::id()).collect()
 }
 
 /// All processes that have not ended. A zombie has: it only waits to be asked for its status.
@@ -77,17 +88,6 @@ fn stat(pid: u32) -> Option<Stat> {
     let has_ended = matches!(*fields.first()?, "Z" | "X");
     let (parent, started) = (fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?);
     (!has_ended).then_some(Stat { parent, started })
-}
-
-/// The namespaces of a process that are not our own.
-fn namespaces(pid: u32) -> BTreeSet<PathBuf> {
-    let read = |pid: &str, kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
-    ["user", "pid", "net", "mnt", "ipc", "uts", "cgroup"]
-        .into_iter()
-        .filter_map(|kind| Some((read(&pid.to_string(), kind)?, read("self", kind)?)))
-        .filter(|(its, ours)| its != ours)
-        .map(|(its, _)| its)
-        .collect()
 }
 
 /// Whether one of its arguments is the folder of the lab, or a path in it.

@@ -28,7 +28,7 @@ fn lab(name: &str) -> TestLab {
     TestLab::at(owner::data(), name, GATEWAYS)
 }
 
-pub fn a_tunnel_that_cannot_stand_is_named_and_the_lab_undone() {
+pub(crate) fn a_tunnel_that_cannot_stand_is_named_and_the_lab_undone() {
     let mut lab = lab("tunnel-hindered");
     let hindrance = "172.26.0.1, left: 10.1.0.1}, routes: [{to: 172.26.0.2, via: blackhole}]}";
     lab.replace("172.26.0.1, left: 10.1.0.1}}", hindrance);
@@ -41,7 +41,7 @@ pub fn a_tunnel_that_cannot_stand_is_named_and_the_lab_undone() {
     lab.down();
 }
 
-pub fn a_killed_charon_is_seen_and_its_tunnel_mended() {
+pub(crate) fn a_killed_charon_is_seen_and_its_tunnel_mended() {
     let lab = lab("tunnel-charon");
     lab.up();
     lab.assert_healthy();
@@ -62,7 +62,7 @@ pub fn a_killed_charon_is_seen_and_its_tunnel_mended() {
     lab.down();
 }
 
-pub fn an_up_that_was_killed_while_tunnels_open_is_mended() {
+pub(crate) fn an_up_that_was_killed_while_tunnels_open_is_mended() {
     let lab = lab("tunnel-killed");
     for words in ["Wired", r#"Step { text: "create service"#, "Tunnel"] {
         let mut up = lab.start_up();
@@ -75,7 +75,7 @@ pub fn an_up_that_was_killed_while_tunnels_open_is_mended() {
     }
 }
 
-pub fn keys_are_readable_by_their_owner_only_and_new_in_each_lab() {
+pub(crate) fn keys_are_readable_by_their_owner_only_and_new_in_each_lab() {
     let lab = lab("tunnel-keys");
     let keys = || {
         let text = lab.sh("west", "cd /etc/swanctl/private && stat -c '%a %U' * && cat *");
@@ -99,7 +99,7 @@ pub fn keys_are_readable_by_their_owner_only_and_new_in_each_lab() {
     lab.down();
 }
 
-pub fn a_node_of_an_image_is_confined_too() {
+pub(crate) fn a_node_of_an_image_is_confined_too() {
     let body = "segments:\n  lan: 10.0.0.0/24\nnodes:\n  alice: {interfaces: {lan: 10.0.0.1}}\n";
     let lab = TestLab::at(owner::data(), "image-node", body);
     lab.up();
