@@ -32,7 +32,10 @@ fn build(workspace: &std::path::Path) -> PathBuf {
         .args(["--target", &target, "--target-dir"])
         .arg(&folder)
         // At a fixed address nothing is relocated at the start, so that all nodes share its pages.
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static");
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static",
+        );
     // What the outer build is wrapped with (clippy, coverage) is not meant for this one.
     for variable in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CLIPPY_ARGS"] {
         cargo.env_remove(variable);

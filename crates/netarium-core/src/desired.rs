@@ -15,9 +15,9 @@ use crate::ipsec::{self, Esp};
 use crate::model::{Driver, Forwarding, Model, Node, Segment, Tunnel};
 use crate::name::Name;
 use crate::object::{
-    Address, Authority, Credential, File, Init, Interface, InterfaceSysctl, Lab, LinkState,
-    Node as NodeObject, NodeService, Object, Objects, Port, Route, Segment as SegmentObject,
-    SegmentLink, Sysctl, Tunnel as TunnelObject,
+    Address, Authority, Credential, File, ImageRef, Init, Interface, InterfaceSysctl, Lab,
+    LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
+    Segment as SegmentObject, SegmentLink, Sysctl, Tunnel as TunnelObject,
 };
 
 /// How long the lab's certificates are valid: they should outlive a course.
@@ -181,7 +181,7 @@ fn is_ipv6(address: &IpNet) -> bool {
 fn add_node(objects: &mut Objects, model: &Model, name: &Name, node: &Node, choice: &mut Choice) {
     objects.insert(Object::Node(NodeObject {
         name: name.clone(),
-        image: node.image.clone(),
+        image: ImageRef::from(&node.image),
         limits: node.limits,
     }));
     add_sysctls(objects, name, node, choice);

@@ -132,9 +132,35 @@ pub struct Node {
     /// Its name, also its host name.
     pub name: Name,
     /// What its root file system is made from.
-    pub image: Image,
+    pub image: ImageRef,
     /// How much of the machine it may use.
     pub limits: Limits,
+}
+
+/// An image by its address. It is made ready before the plan is carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageRef {
+    /// The host's own root file system.
+    Host,
+    /// An image that was built.
+    Stored {
+        /// The name of its recipe.
+        name: Name,
+        /// Its address, see [`model::Recipe::digest`].
+        digest: String,
+    },
+}
+
+impl From<&Image> for ImageRef {
+    fn from(image: &Image) -> Self {
+        match image {
+            Image::Host => Self::Host,
+            Image::Recipe(recipe) => {
+                Self::Stored { name: recipe.name.clone(), digest: recipe.digest() }
+            }
+        }
+    }
 }
 
 /// A kernel setting of a node's network namespace.

@@ -1,4 +1,4 @@
-//! Golden tests: every lab under `labs/` to its model, and the JSON Schema.
+//! Golden tests: every lab under `labs/` to its model, its plan and its files, and the JSON Schema.
 //!
 //! `INSTA_UPDATE=always cargo test -p netarium-core --test golden` rewrites them; review reads the
 //! difference.
@@ -8,6 +8,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use netarium_core::desired::{Note, desired};
+use netarium_core::feature::Feature;
+use netarium_core::model::Model;
+use netarium_core::object::{Object, Objects};
+use netarium_core::plan::diff;
 use netarium_core::resolve::load;
 
 fn labs() -> Vec<PathBuf> {
@@ -29,17 +34,65 @@ fn settings() -> insta::Settings {
     settings
 }
 
+fn model(path: &Path) -> (String, Model) {
+    let name = path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    let model = load(&fs::read(path).unwrap(), &name).unwrap_or_else(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        panic!("{}:\n{}", path.display(), lines.join("\n"))
+    });
+    (name, model)
+}
+
 #[test]
 fn every_lab_resolves_to_its_golden_model() {
     for path in labs() {
-        let name = path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
-        let model = load(&fs::read(&path).unwrap(), &name).unwrap_or_else(|problems| {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            panic!("{}:\n{}", path.display(), lines.join("\n"))
-        });
+        let (name, model) = model(&path);
         let json = serde_json::to_string_pretty(&model).unwrap();
         settings().bind(|| insta::assert_snapshot!(name, json));
     }
+}
+
+/// The objects of every lab on a machine that has everything, one a line, in the order in which
+/// they are made; files in full, as a reader of strongSwan's or the resolver's manual wants them.
+#[test]
+fn every_lab_has_its_golden_plan() {
+    for path in labs() {
+        let (name, model) = model(&path);
+        let features = Feature::ALL.into_iter().collect();
+        let objects = desired(&model, &features).unwrap().objects;
+        let mut text = String::new();
+        for step in diff(&objects, &Objects::default()) {
+            match step.object() {
+                Object::File(file) => {
+                    text.push_str(&format!("{step} {:o}\n", file.mode));
+                    text.extend(file.content.lines().map(|line| format!("    {line}\n")));
+                }
+                Object::Sysctl(setting) => {
+                    text.push_str(&format!("{step} = {}\n", setting.value));
+                }
+                object => {
+                    let json = serde_json::to_string(object).unwrap();
+                    text.push_str(&format!("{step}\n    {json}\n"));
+                }
+            }
+        }
+        settings().bind(|| insta::assert_snapshot!(format!("{name}.plan"), text));
+    }
+}
+
+#[test]
+fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
+    let (_, model) =
+        model(&labs().into_iter().find(|it| it.ends_with("site-to-site/lab.yaml")).unwrap());
+    let poor = [Feature::Bridge, Feature::Veth, Feature::Tun].into_iter().collect();
+    let wanted = desired(&model, &poor).unwrap();
+    assert_eq!(wanted.notes, [Note::BridgeForMacvlan, Note::UserspaceEsp]);
+    let bare = [Feature::Ipv6].into_iter().collect();
+    let refused: Vec<String> =
+        desired(&model, &bare).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(refused.len(), model.segments.len() + model.tunnels.len());
+    assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
+    assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
 }
 
 #[test]

@@ -44,7 +44,14 @@ pub enum Event {
     /// processes are started.
     Wired,
     /// A tunnel stands.
-    Tunnel(Name),
+    Tunnel {
+        /// The tunnel.
+        name: Name,
+        /// What the ends agreed on for IKE, in the order of a proposal.
+        algorithms: String,
+        /// How often it was tried.
+        tries: usize,
+    },
     /// All services are ready and all tunnels stand.
     Settled,
     /// Something failed, and what was made is undone.

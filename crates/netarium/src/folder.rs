@@ -3,6 +3,7 @@
 //! ```text
 //! <data>/images/                  see crate::image
 //! <data>/programs/                the program of nodes, by its digest
+//! <data>/features.json            what the kernel can do
 //! <data>/labs/<lab>/              one folder per lab, gone when it is down
 //!     keeper.json lab.yaml …      what it is made from, and its first process
 //!     journal                     the steps that were done
@@ -39,6 +40,11 @@ impl DataFolder {
         }))
     }
 
+    /// A folder that the caller names. Labs and images of other folders are not seen.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
@@ -52,6 +58,11 @@ impl DataFolder {
     /// The folder of labs.
     pub fn labs(&self) -> PathBuf {
         self.0.join("labs")
+    }
+
+    /// What the kernel can do.
+    pub(crate) fn features(&self) -> PathBuf {
+        self.0.join("features.json")
     }
 
     /// The folder of the programs of nodes.

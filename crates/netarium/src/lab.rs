@@ -4,19 +4,21 @@
 //! things is kept: one change of a lab at a time, images before namespaces, nothing left behind
 //! after a failure.
 
-use std::fs::{self, DirBuilder, File};
+mod lock;
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use netarium_core::desired::{Desired, Refusal, desired};
-use netarium_core::model::{Image, Model};
+use netarium_core::model::{Image, Limits, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::{self, Step};
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::native::keeper::{self, Keeper};
@@ -26,8 +28,10 @@ use crate::event::{Event, Report};
 use crate::failure::Failure;
 use crate::features::{FeaturesError, features};
 use crate::folder::{DataFolder, LabFolder};
-use crate::image::{ImageError, Store};
+use crate::image::{ImageError, ImageRoot, Store};
+use crate::lab::lock::Lock;
 use crate::lab_file::{LabFile, LabFileError};
+use crate::linux::cgroup::{CgroupError, Cgroups};
 use crate::linux::idmap::{IdMap, IdMapError};
 use crate::linux::stage::{Running, Stage, StageError};
 use crate::node_program;
@@ -154,6 +158,9 @@ pub enum LabError {
     /// Something is left on the disk.
     #[error("the lab is down, but something is left on the disk")]
     Sweep(#[source] SweepError),
+    /// Limits of nodes.
+    #[error("cannot limit what nodes use")]
+    Limit(#[from] CgroupError),
     /// It is not up.
     #[error("lab {0} is not up")]
     NotUp(Name),
@@ -246,8 +253,8 @@ impl Lab {
     pub fn file(&self) -> Result<LabFile> {
         let record = self.record().ok_or_else(|| LabError::NotUp(self.name.clone()))?;
         let path = self.folder.lab_file();
-        let text = fs::read(&path)
-            .map_err(|source| LabError::Folder { what: "read", path, source })?;
+        let text =
+            fs::read(&path).map_err(|source| LabError::Folder { what: "read", path, source })?;
         LabFile::of_text(&record.file, text, self.name.as_str()).map_err(LabError::Copy)
     }
 
@@ -289,7 +296,7 @@ impl Lab {
         let _lock = self.lock(report).await?;
         let Desired { objects, notes } = self.desired(&file.model).await?;
         notes.into_iter().for_each(|note| report(Event::Note(note)));
-        self.make_images(&file.model, report).await?;
+        let _images = self.make_images(&file.model, report).await?;
         if self.state() != State::Up {
             self.clear(report).await?;
         }
@@ -345,24 +352,19 @@ impl Lab {
         }
     }
 
-    async fn make_images(&self, model: &Model, report: Report<'_>) -> Result<()> {
-        let mut recipes: Vec<_> = model
-            .nodes
-            .values()
-            .filter_map(|node| match &node.image {
-                Image::Host => None,
-                Image::Recipe(recipe) => Some(recipe),
-            })
-            .collect();
-        recipes.sort();
-        recipes.dedup();
-        for recipe in recipes {
+    /// Makes the images of all nodes ready, and keeps them from being removed as long as the answer
+    /// lives.
+    async fn make_images(&self, model: &Model, report: Report<'_>) -> Result<Vec<ImageRoot>> {
+        let images: BTreeSet<&Image> = model.nodes.values().map(|node| &node.image).collect();
+        let mut roots = Vec::new();
+        for image in images {
+            let Image::Recipe(recipe) = image else { continue };
             let error = |source| LabError::Image { image: recipe.name.clone(), source };
             let store = Store::at(&self.data.images()).map_err(error)?;
             let each = |event| report(Event::Image { name: recipe.name.clone(), event });
-            store.ensure(recipe, &each).await.map_err(error)?;
+            roots.push(store.root(image, &each).await.map_err(error)?);
         }
-        Ok(())
+        Ok(roots)
     }
 
     fn create_folder(&self) -> Result<()> {
@@ -379,24 +381,32 @@ impl Lab {
         let since = self.record().map_or(now.map_or(0, |it| it.as_secs()), |record| record.since);
         let record = LabRecord { file: file.path.clone(), since };
         let path = self.folder.record();
-        worker::write_record(&path, &record)
-            .map_err(|source| LabError::Folder { what: "write", path, source })?;
+        worker::write_record(&path, &record).map_err(|source| LabError::Folder {
+            what: "write",
+            path,
+            source,
+        })?;
         let path = self.folder.lab_file();
-        worker::write_bytes(&path, &file.text)
-            .map_err(|source| LabError::Folder { what: "write", path, source })
+        worker::write_bytes(&path, &file.text).map_err(|source| LabError::Folder {
+            what: "write",
+            path,
+            source,
+        })
     }
 
     fn start_worker(&self, task: Task) -> Result<Running> {
         let programs = self.data.programs();
-        let program = node_program::lay_down(&programs)
-            .map_err(|source| LabError::Folder { what: "write", path: programs, source })?;
-        let hidden = ["/home", "/media", "/mnt", "/root", "/run", "/srv", "/tmp", "/var/tmp"];
+        let program = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
+            what: "write",
+            path: programs,
+            source,
+        })?;
         let order = Order {
             lab: self.name.clone(),
             folder: self.folder.clone(),
             images: self.data.images(),
             program,
-            hidden: hidden.map(PathBuf::from).into_iter().chain([self.data.path().into()]).collect(),
+            hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
             task,
         };
         Running::start(Stage::Worker, &order, &[], Stdio::inherit()).map_err(LabError::Stage)
@@ -417,16 +427,18 @@ impl Lab {
                     done += 1;
                     let Some(step) = steps.get(number) else { continue };
                     report(Event::Step { text: step.to_string(), done, total: steps.len() });
-                    if let Step::Create(Object::Tunnel(it)) = step {
-                        report(Event::Tunnel(it.tunnel.name.clone()));
-                    }
                     if Some(number) == last_wire {
                         report(Event::Wired);
                     }
                 }
                 Some(Answer::Born(nodes)) => {
-                    let _ = nodes;
+                    self.limit(steps, &nodes, report)?;
                     running.go_on().await.map_err(LabError::Stage)?;
+                }
+                Some(Answer::Opened { step, algorithms, tries }) => {
+                    if let Some(Step::Create(Object::Tunnel(it))) = steps.get(step) {
+                        report(Event::Tunnel { name: it.tunnel.name.clone(), algorithms, tries });
+                    }
                 }
                 Some(Answer::Settled) => return Ok(()),
                 Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
@@ -434,6 +446,26 @@ impl Lab {
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }
+    }
+
+    /// Puts the processes of new nodes where their limits are kept. That takes rights of the owner
+    /// on the host, which a worker does not have.
+    fn limit(&self, steps: &[Step], nodes: &[(Name, u32)], report: Report<'_>) -> Result<()> {
+        let limited: Vec<_> = nodes
+            .iter()
+            .map(|(name, pid)| (name, *pid, limits(steps, name)))
+            .filter(|(_, _, limits)| !limits.is_none())
+            .collect();
+        if limited.is_empty() {
+            return Ok(());
+        }
+        let cgroups = Cgroups::of_host();
+        for (name, pid, limits) in limited {
+            cgroups.remove_node(&self.name, name).into_iter().try_for_each(Err)?;
+            let lacking = cgroups.limit(&self.name, name, &limits, pid)?;
+            lacking.iter().for_each(|it| report(Event::Warning(it.to_string())));
+        }
+        Ok(())
     }
 
     /// Takes what was made since `before` away again.
@@ -469,67 +501,33 @@ impl Lab {
     async fn clear_all(&self) -> Result<bool> {
         let killed = keeper::kill_all(&self.folder).map_err(LabError::Kill)?;
         let left = self.folder.path().exists();
-        sweep(self.folder.path()).await.map_err(LabError::Sweep)?;
-        Ok(killed || left)
+        let swept = sweep(self.folder.path()).await.map_err(LabError::Sweep);
+        Cgroups::of_host().remove(&self.name).into_iter().try_for_each(Err)?;
+        swept.map(|()| killed || left)
     }
 
     async fn lock(&self, report: Report<'_>) -> Result<Lock> {
         let labs = self.data.labs();
-        fs::create_dir_all(&labs)
-            .map_err(|source| LabError::Folder { what: "make", path: labs, source })?;
+        fs::create_dir_all(&labs).map_err(|source| LabError::Folder {
+            what: "make",
+            path: labs,
+            source,
+        })?;
         let path = self.data.lock(&self.name);
         let locked = Lock::take(path.clone(), || report(Event::Waiting)).await;
         locked.map_err(|source| LabError::Folder { what: "lock", path, source })
     }
 }
 
+fn limits(steps: &[Step], node: &Name) -> Limits {
+    let created = steps.iter().find_map(|step| match step {
+        Step::Create(Object::Node(it)) if it.name == *node => Some(it.limits),
+        _ => None,
+    });
+    created.unwrap_or_default()
+}
+
 /// Whether an object is part of the wiring: everything that is there before a node's first process.
 fn is_wiring(id: &Id) -> bool {
     !matches!(id, Id::Service(..) | Id::Tunnel(_))
-}
-
-/// The right to change a lab. It ends with this value, or with the process.
-struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Lock {
-    /// Takes the lock at `path`; calls `busy` if another has it, and waits.
-    async fn take(path: PathBuf, busy: impl FnOnce()) -> io::Result<Self> {
-        let mut busy = Some(busy);
-        loop {
-            let file = File::options().create(true).append(true).open(&path)?;
-            let file = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => file,
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    if let Some(busy) = busy.take() {
-                        busy();
-                    }
-                    tokio::task::spawn_blocking(move || {
-                        rustix::fs::flock(&file, FlockOperation::LockExclusive).map(|()| file)
-                    })
-                    .await
-                    .map_err(io::Error::other)??
-                }
-                Err(error) => return Err(error.into()),
-            };
-            // The one who had it may have removed it.
-            if is_same(&file, &path) {
-                return Ok(Self { path, _file: file });
-            }
-        }
-    }
-
-    /// Gives the lock up and removes its file.
-    fn remove(self) {
-        // While it is held, so that nobody else can hold it and see it vanish.
-        fs::remove_file(&self.path).ok();
-    }
-}
-
-fn is_same(file: &File, path: &Path) -> bool {
-    let identity = |found: fs::Metadata| (found.dev(), found.ino());
-    let held = file.metadata().map(identity);
-    held.is_ok_and(|held| fs::metadata(path).map(identity).is_ok_and(|there| there == held))
 }

@@ -58,7 +58,9 @@ impl LabFile {
         let read = |source| LabFileError::Read { path: path.to_owned(), source };
         let absolute = std::path::absolute(path).map_err(read)?;
         let mut text = Vec::new();
-        File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)).map_err(read)?;
+        File::open(path)
+            .and_then(|file| file.take(LONGEST).read_to_end(&mut text))
+            .map_err(read)?;
         let folder = absolute.parent().and_then(Path::file_name).unwrap_or_default();
         Self::of_text(&absolute, text, &folder.to_string_lossy())
     }
@@ -70,9 +72,7 @@ impl LabFile {
     pub fn of_text(path: &Path, text: Vec<u8>, default_name: &str) -> Result<Self, LabFileError> {
         match netarium_core::resolve::load(&text, default_name) {
             Ok(model) => Ok(Self { path: path.to_owned(), text, model }),
-            Err(problems) => {
-                Err(LabFileError::Problems { path: path.to_owned(), text, problems })
-            }
+            Err(problems) => Err(LabFileError::Problems { path: path.to_owned(), text, problems }),
         }
     }
 }

@@ -6,8 +6,10 @@
 //!
 //! Programs that use this library call [`run_if_stage`] first of all in their `main`.
 
+pub mod doctor;
 pub mod event;
 pub mod failure;
+pub mod features;
 pub mod folder;
 pub mod lab;
 pub mod lab_file;
@@ -16,7 +18,6 @@ pub mod session;
 pub mod image;
 
 mod engine;
-mod features;
 mod linux;
 mod node_program;
 mod pki;

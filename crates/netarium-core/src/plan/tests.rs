@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{self, Image, Limits, Readiness, Restart, Service, TunnelEnd, Via};
+use crate::model::{self, Limits, Readiness, Restart, Service, TunnelEnd, Via};
 use crate::name::{InterfaceName, Name};
 use crate::object::*;
 
@@ -81,7 +81,7 @@ fn add_node(objects: &mut Objects, it: &Variation, number: u8) {
     let node = node(number);
     objects.insert(Object::Node(Node {
         name: node.clone(),
-        image: Image::Host,
+        image: ImageRef::Host,
         limits: Limits::default(),
     }));
     objects.insert(Object::Sysctl(Sysctl {

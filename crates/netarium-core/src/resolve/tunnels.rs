@@ -6,17 +6,15 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Context, Wired, names, segments};
+use crate::ipsec;
 use crate::model::{Tunnel, TunnelEnd, Via};
 use crate::name::Name;
-use crate::problem::{Placed, Problem, Problems};
+use crate::problem::{Place, Placed, Problem, Problems};
 use crate::spec::{self, Ipsec, Spec, Word};
 
 /// The proposals of a tunnel that names none.
 const IKE: &str = "aes256gcm16-prfsha384-ecp384";
 const ESP: &str = "aes256gcm16-ecp384";
-
-/// The service that every end of a tunnel has.
-const DAEMON: &str = "charon";
 
 /// The tunnels that have no problem.
 pub(super) fn resolve(
@@ -25,6 +23,7 @@ pub(super) fn resolve(
     problems: &mut Problems,
 ) -> BTreeMap<Name, Tunnel> {
     let mut tunnels = BTreeMap::new();
+    let mut pairs = BTreeMap::new();
     for (word, written) in &spec.tunnels {
         let name = names::part("tunnel", word, problems);
         let Some(written) = written else { continue };
@@ -32,11 +31,30 @@ pub(super) fn resolve(
         let ike = proposal(written.ipsec.ike.as_ref(), IKE, problems);
         let esp = proposal(written.ipsec.esp.as_ref(), ESP, problems);
         if let (Some(name), Some((initiator, responder))) = (name, ends) {
+            check_pair(&mut pairs, word.place, [initiator.address, responder.address], problems);
             tunnels.insert(name.clone(), Tunnel { name, initiator, responder, ike, esp });
         }
     }
     check_services(spec, &tunnels, problems);
     tunnels
+}
+
+/// Addresses are the identities of a tunnel's ends: of two tunnels between the same two, the second
+/// to open would push the first out (`unique = replace`, swanctl.conf(5)).
+fn check_pair(
+    pairs: &mut BTreeMap<[IpAddr; 2], Place>,
+    place: Place,
+    mut pair: [IpAddr; 2],
+    problems: &mut Problems,
+) {
+    pair.sort();
+    if let Some(first) = pairs.get(&pair) {
+        let message = format!("there is a tunnel between {} and {} already", pair[0], pair[1]);
+        let hint = "let the first one carry what both should";
+        problems.add(Problem::new(message).at(place).hint(hint).note(*first, "the first is here"));
+    } else {
+        pairs.insert(pair, place);
+    }
 }
 
 /// An end of a tunnel runs strongSwan's daemon as a service of its own.
@@ -47,8 +65,9 @@ fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut 
         .collect();
     let nodes = spec.nodes.iter().filter(|(word, _)| ends.contains(word.value.as_str()));
     for service in nodes.filter_map(|(_, node)| node.as_ref()).flat_map(|node| &node.services) {
-        if service.name.value == DAEMON {
-            let problem = Problem::new(format!("a tunnel end has a service {DAEMON} already"));
+        let daemon = ipsec::service_name();
+        if service.name.value == daemon.as_str() {
+            let problem = Problem::new(format!("a tunnel end has a service {daemon} already"));
             problems.add(problem.at(service.name.place).hint("call yours something else"));
         }
     }

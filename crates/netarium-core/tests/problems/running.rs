@@ -123,6 +123,20 @@ fn a_tunnel_end_has_no_room_for_another_charon() {
 }
 
 #[test]
+fn two_nodes_have_one_tunnel_at_most_between_the_same_addresses() {
+    assert_said(&[(
+        concat!(
+            base!(),
+            "\ntunnels: {t: {ipsec: {between: [x, y], carry: [10.1.0.0/16, 10.2.0.0/16]}}, ",
+            "u: {ipsec: {between: [y, x], carry: [10.3.0.0/16, 10.4.0.0/16]}}}"
+        ),
+        &[
+            "3:77: there is a tunnel between 10.0.0.1 and 10.0.0.2 already (let the first one carry what both should)",
+        ],
+    )]);
+}
+
+#[test]
 fn tunnels_are_checked() {
     assert_said(&[
         (

@@ -4,7 +4,10 @@
 //! memory, in which no other thread can have left a lock taken.
 
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::process;
 
@@ -26,9 +29,18 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Waits for its end and tells its exit status; `None` if a signal ended it.
-    pub(crate) fn wait(&self) -> Option<i32> {
-        use rustix::process::{WaitId, WaitIdOptions, waitid};
+    /// Waits for its end and tells its exit status; `None` if a signal ended it. When the other end
+    /// of `lifeline` is closed it is killed.
+    pub(crate) fn wait_or_kill_with(&self, lifeline: BorrowedFd<'_>) -> Option<i32> {
+        let mut watched = [
+            PollFd::new(&self.pidfd, PollFlags::IN),
+            // No flags: that the other end was closed is always told.
+            PollFd::from_borrowed_fd(lifeline, PollFlags::empty()),
+        ];
+        let polled = rustix::io::retry_on_intr(|| poll(&mut watched, None));
+        if polled.is_err() || watched[0].revents().is_empty() {
+            process::kill(&self.pidfd).ok();
+        }
         let ended = rustix::io::retry_on_intr(|| {
             waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
         });

@@ -56,7 +56,7 @@ enum Way {
 /// Why a mapping cannot be found or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum IdMapError {
+pub enum IdMapError {
     /// A file with ranges is there but cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -123,8 +123,13 @@ impl IdMap {
         self.gids.zero
     }
 
+    /// The mapping of users in the words of user_namespaces(7): inside, outside, count.
+    pub(crate) fn uid_map(&self) -> String {
+        self.uids.words().chunks(3).map(|line| line.join(" ")).collect::<Vec<_>>().join(", ")
+    }
+
     /// How many ids there are inside, users and groups alike.
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.uids.len().min(self.gids.len())
     }
 

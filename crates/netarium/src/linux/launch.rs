@@ -30,7 +30,7 @@ const LOGS_IN_NODE: &str = "/var/log/netarium";
 /// Why a container was not started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LaunchError {
+pub(crate) enum LaunchError {
     /// The kernel makes no namespaces.
     #[error("cannot make the namespaces of a container")]
     Clone(#[source] io::Error),

@@ -4,11 +4,14 @@
 //! of one thread, [`idmap`] says whose ids a lab has, [`userns`] makes a namespace with them for a
 //! build. [`launch`] makes the containers of a lab, with [`clone`], [`mount`], [`capability`] and
 //! [`seccomp`]; [`namespace`] enters one; [`netlink`] wires it; [`process`] and [`packet`] find its
-//! processes again and talk to them.
+//! processes again and talk to them. [`features`] asks the kernel what it can do, with [`security`]
+//! for IPsec; [`cgroup`] keeps the limits of nodes.
 
 pub(crate) mod capability;
+pub(crate) mod cgroup;
 pub(crate) mod clone;
 pub(crate) mod emulation;
+pub(crate) mod features;
 pub(crate) mod idmap;
 pub(crate) mod launch;
 pub(crate) mod mount;
@@ -18,5 +21,6 @@ pub(crate) mod packet;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod seccomp;
+mod security;
 pub(crate) mod stage;
 pub(crate) mod userns;

@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, unmount,
 };
 
 /// The folders that a root file system is made from.
@@ -18,14 +19,13 @@ use rustix::mount::{
 pub(crate) struct RootFolders {
     /// The image, shared and never written.
     pub(crate) lower: PathBuf,
-    /// What the node changes. A `host` image keeps its changes in memory instead, since overlayfs
-    /// refuses a folder of changes that lies in the image.
+    /// What the node changes.
     pub(crate) upper: PathBuf,
     /// For overlayfs itself, on the same file system as `upper`.
     pub(crate) work: PathBuf,
     /// Where they are put together.
     pub(crate) merged: PathBuf,
-    /// Folders of the host that a `host` image must not show.
+    /// Folders of the host that a `host` image must not show, besides those that it never does.
     pub(crate) hidden: Vec<PathBuf>,
 }
 
@@ -78,6 +78,36 @@ const MASKED: &[&str] = &[
     "sys/firmware",
 ];
 
+/// What a `host` image shows of the host's root folder.
+const SHOWN_OF_HOST: &[&str] =
+    &["bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr", "var"];
+
+/// Folders in which we make files. In a `host` image the others belong to the host's root, who is
+/// nobody to the node; these are laid over them and belong to the node.
+const OURS_ON_HOST: &[&str] = &[
+    "etc/swanctl/conf.d",
+    "etc/swanctl/private",
+    "etc/swanctl/x509",
+    "etc/swanctl/x509ca",
+    "etc/swanctl/x509crl",
+    "usr/local/bin",
+    "var/log",
+];
+
+/// What is empty in a `host` image, with permission bits.
+const EMPTY_ON_HOST: &[(&str, u32)] = &[
+    ("dev", 0o755),
+    ("home", 0o755),
+    ("media", 0o755),
+    ("mnt", 0o755),
+    ("proc", 0o555),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("srv", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+];
+
 /// What may be read but not written.
 const READ_ONLY: &[&str] = &["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 
@@ -104,7 +134,7 @@ pub(crate) struct Ours {
 pub(crate) fn enter_root(folders: &RootFolders, ours: &Ours) -> Result<()> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", flags).named("/")?;
-    mount_overlay(folders)?;
+    if folders.lower == Path::new("/") { mount_host(folders) } else { mount_image(folders) }?;
     let root = folders.merged.as_path();
     mount_kernel(root)?;
     mount_devices(&root.join("dev"))?;
@@ -113,36 +143,78 @@ pub(crate) fn enter_root(folders: &RootFolders, ours: &Ours) -> Result<()> {
     become_root(root).named("the new root")
 }
 
-fn mount_overlay(folders: &RootFolders) -> Result<()> {
-    let mut folders = folders.clone();
-    let is_host = folders.lower == Path::new("/");
-    if is_host {
-        // `merged` serves twice: memory for the changes, and over it the whole.
-        tmpfs(&folders.merged, "mode=0755")?;
-        folders.upper = folders.merged.join("upper");
-        folders.work = folders.merged.join("work");
-        for folder in [&folders.upper, &folders.work] {
-            fs::create_dir(folder).named(folder.display().to_string())?;
+/// The root file system of an image, with what the node changes of it on the disk.
+///
+/// # Errors
+/// If overlayfs refuses, or a folder is not there.
+pub(crate) fn mount_image(folders: &RootFolders) -> Result<()> {
+    overlay(&folders.lower, &folders.upper, &folders.work, &folders.merged)
+}
+
+/// A root file system that shows the host's programs and settings, one folder of the host after
+/// the other: the kernel lets nobody look under the mounts of a namespace with more privileges,
+/// as an overlay of the whole root would. Changes are kept in memory.
+fn mount_host(folders: &RootFolders) -> Result<()> {
+    let root = folders.merged.as_path();
+    tmpfs(root, "mode=0755")?;
+    tmpfs(&folders.work, "mode=0700")?;
+    for name in SHOWN_OF_HOST {
+        show(&Path::new("/").join(name), &root.join(name), &folders.work.join(name))?;
+    }
+    for (name, mode) in EMPTY_ON_HOST {
+        let path = root.join(name);
+        let made = fs::create_dir(&path)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(*mode)));
+        made.named(path.display().to_string())?;
+    }
+    for path in &folders.hidden {
+        let inside = root.join(path.strip_prefix("/").unwrap_or(path));
+        if inside.is_dir() {
+            tmpfs(&inside, "mode=0755")?;
         }
     }
+    Ok(())
+}
+
+/// Shows a folder or a symbolic link of the host, if it has it.
+fn show(host: &Path, place: &Path, changes: &Path) -> Result<()> {
+    let what = || host.display().to_string();
+    let Ok(found) = fs::symlink_metadata(host) else { return Ok(()) };
+    if found.is_symlink() {
+        let target = fs::read_link(host).named(what())?;
+        return symlink(target, place).named(what());
+    }
+    let (upper, work) = (changes.join("upper"), changes.join("work"));
+    for folder in [&upper, &work] {
+        fs::create_dir_all(folder).named(folder.display().to_string())?;
+    }
+    for ours in OURS_ON_HOST.iter().map(|path| Path::new("/").join(path)) {
+        if let Ok(below) = ours.strip_prefix(host) {
+            fs::create_dir_all(upper.join(below)).named(ours.display().to_string())?;
+        }
+    }
+    fs::create_dir(place).named(what())?;
+    overlay(host, &upper, &work, place).or_else(|_| {
+        // There are mounts below it, under which nobody may look: then as it is, with them.
+        mount_bind_recursive(host, place).named(what())?;
+        set_access(place, Access::ReadOnly, Below::Too)
+    })
+}
+
+fn overlay(lower: &Path, upper: &Path, work: &Path, place: &Path) -> Result<()> {
     let options = format!(
         "lowerdir={},upperdir={},workdir={},userxattr,volatile",
-        escaped(&folders.lower, true),
-        escaped(&folders.upper, false),
-        escaped(&folders.work, false),
+        escaped(lower, true),
+        escaped(upper, false),
+        escaped(work, false),
     );
     let options = std::ffi::CString::new(options).named("a path with a zero byte")?;
     let flags = MountFlags::NODEV | MountFlags::NOSUID;
-    mount("overlay", &folders.merged, "overlay", flags, options.as_c_str()).named(format!(
+    mount("overlay", place, "overlay", flags, options.as_c_str()).named(format!(
         "an overlay of {} over {}",
-        folders.upper.display(),
-        folders.lower.display()
-    ))?;
-    let hidden = if is_host { folders.hidden.as_slice() } else { &[] };
-    hidden.iter().try_for_each(|path| {
-        let inside = folders.merged.join(path.strip_prefix("/").unwrap_or(path));
-        if inside.is_dir() { tmpfs(&inside, "mode=0755") } else { Ok(()) }
-    })
+        upper.display(),
+        lower.display()
+    ))
 }
 
 /// Overlayfs splits its options at commas, and lower folders at colons.
@@ -201,7 +273,7 @@ fn mount_ours(root: &Path, ours: &Ours) -> Result<()> {
     let folder = program.parent().unwrap_or(root);
     fs::create_dir_all(folder).named(folder.display().to_string())?;
     bind(&ours.program, &program)?;
-    set_access(&program, Access::ReadOnly)?;
+    set_access(&program, Access::ReadOnly, Below::Not)?;
     let logs = inside(ours.logs_in_node);
     fs::create_dir_all(&logs).named(ours.logs_in_node)?;
     mount_bind(&ours.logs, &logs).named(ours.logs_in_node)
@@ -229,11 +301,11 @@ fn mask(root: &Path) -> Result<()> {
     }
     for path in READ_ONLY.iter().map(|path| root.join(path)).filter(|path| path.exists()) {
         mount_bind(&path, &path).named(path.display().to_string())?;
-        set_access(&path, Access::ReadOnly)?;
+        set_access(&path, Access::ReadOnly, Below::Not)?;
     }
     let path = root.join(WRITABLE);
     mount_bind(&path, &path).named(path.display().to_string())?;
-    set_access(&path, Access::Writable)
+    set_access(&path, Access::Writable, Below::Not)
 }
 
 enum Access {
@@ -241,8 +313,15 @@ enum Access {
     Writable,
 }
 
+/// Whether the mounts below are meant too.
+#[derive(Clone, Copy)]
+enum Below {
+    Too,
+    Not,
+}
+
 #[expect(unsafe_code, reason = "mount_setattr has no safe wrapper yet")]
-fn set_access(path: &Path, access: Access) -> Result<()> {
+fn set_access(path: &Path, access: Access, below: Below) -> Result<()> {
     let text = path.display().to_string();
     let c_path = std::ffi::CString::new(text.as_str()).named("a path with a zero byte")?;
     // SAFETY: mount_attr is plain data for which all zero is a valid value.
@@ -257,7 +336,10 @@ fn set_access(path: &Path, access: Access) -> Result<()> {
             libc::SYS_mount_setattr,
             libc::AT_FDCWD,
             c_path.as_ptr(),
-            0,
+            match below {
+                Below::Too => libc::AT_RECURSIVE,
+                Below::Not => 0,
+            },
             &raw const attr,
             size_of_val(&attr),
         )

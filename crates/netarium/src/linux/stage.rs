@@ -29,6 +29,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 
 use crate::engine::native::{sweep, worker};
 use crate::image::workshop;
+use crate::linux::features;
 use crate::linux::program::{Program, ProgramError};
 
 /// What the names of stages begin with.
@@ -85,16 +86,19 @@ pub(crate) enum Stage {
     Worker,
     /// Removes what a lab leaves on the disk.
     Sweep,
+    /// Asks the kernel what it can do.
+    Features,
 }
 
 impl Stage {
-    const ALL: [Self; 3] = [Self::Image, Self::Worker, Self::Sweep];
+    const ALL: [Self; 4] = [Self::Image, Self::Worker, Self::Sweep, Self::Features];
 
     fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
             Self::Worker => "worker",
             Self::Sweep => "sweep",
+            Self::Features => "features",
         }
     }
 
@@ -103,6 +107,7 @@ impl Stage {
             Self::Image => workshop::stage(&call),
             Self::Worker => worker::stage(&call),
             Self::Sweep => sweep::stage(&call),
+            Self::Features => features::stage(&call),
         }
     }
 }

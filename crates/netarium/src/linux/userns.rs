@@ -23,6 +23,9 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::linux::idmap::{IdMap, IdMapError};
 
+/// The namespaces that every function here gets.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
+
 /// How a function ends that could not become root of its namespace; it has written why to stderr.
 const NOT_ROOT: i32 = 125;
 
@@ -78,6 +81,18 @@ pub(crate) fn run_as_root_of_new_namespace(
     start_as_root_of_new_namespace(map, child)?.wait()
 }
 
+/// Runs `child` as root of a new namespace with the ids of `map`, in an empty network namespace of
+/// its own, and waits for its end.
+///
+/// # Errors
+/// If there can be no such namespaces.
+pub(crate) fn run_as_root_of_new_network(
+    map: &IdMap,
+    child: impl FnOnce() -> i32,
+) -> Result<ExitStatus, UserNsError> {
+    start_in(NAMESPACES | libc::CLONE_NEWNET, map, child)?.wait()
+}
+
 /// Runs `child` as root of a new namespace with the ids of `map`, beside the caller.
 ///
 /// # Errors
@@ -86,13 +101,18 @@ pub(crate) fn start_as_root_of_new_namespace(
     map: &IdMap,
     child: impl FnOnce() -> i32,
 ) -> Result<RootOfNamespace, UserNsError> {
+    start_in(NAMESPACES, map, child)
+}
+
+fn start_in(
+    namespaces: i32,
+    map: &IdMap,
+    child: impl FnOnce() -> i32,
+) -> Result<RootOfNamespace, UserNsError> {
     debug_assert!(has_one_thread(), "only a stage may copy itself");
     let (gate_in, gate) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| UserNsError::Follow(error.into()))?;
-    let Some((pid, pidfd)) =
-        clone_process(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID)
-            .map_err(UserNsError::Clone)?
-    else {
+    let Some((pid, pidfd)) = clone_process(namespaces).map_err(UserNsError::Clone)? else {
         drop(gate);
         end_process(as_root(&gate_in, map.is_single(), child));
     };

@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use netarium_core::control::{Reply, Request, ServiceState};
-use netarium_core::model::Image;
 use netarium_core::name::Name;
-use netarium_core::object::{self, Object};
+use netarium_core::object::{self, ImageRef, Object};
 use netarium_core::plan::Step;
 
 use super::control::ControlError;
 use super::journal::Journal;
 use super::node::{NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
-use super::worker::{Answer, Order, gone, write_record};
 use super::wiring;
+use super::worker::{Answer, Order, gone, write_record};
 use crate::failure::Failure;
 use crate::linux::launch::{self, Blueprint, LaunchError, Waiting};
 use crate::linux::mount::RootFolders;
@@ -64,6 +63,7 @@ pub(crate) struct Apply<'a> {
     order: &'a Order,
     /// How many ids the lab has.
     ids: u32,
+    patience: Duration,
     deadline: Instant,
     segments: Netlink,
     nodes: BTreeMap<Name, RunningNode>,
@@ -85,6 +85,7 @@ impl<'a> Apply<'a> {
         Ok(Self {
             order,
             ids,
+            patience,
             deadline: Instant::now() + patience,
             segments: Netlink::open()?,
             nodes: BTreeMap::new(),
@@ -288,9 +289,7 @@ impl<'a> Apply<'a> {
         let path = node.folder.path().to_owned();
         let killed = node.process.kill();
         self.nodes.remove(name);
-        killed
-            .and_then(|()| remove_all(&path))
-            .map_err(|source| StepError::Remove { path, source })
+        killed.and_then(|()| remove_all(&path)).map_err(|source| StepError::Remove { path, source })
     }
 
     fn create_interface(&mut self, interface: &object::Interface) -> Result<()> {
@@ -301,6 +300,7 @@ impl<'a> Apply<'a> {
             match wiring::create_interface(&mut self.segments, node, interface) {
                 // A node that was killed leaves its interfaces to the kernel for a while.
                 Err(error) if is_still_there(&error) && Instant::now() < deadline => {
+                    wiring::clear_interface(&mut self.segments, node, interface)?;
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 result => return Ok(result?),
@@ -338,9 +338,14 @@ impl<'a> Apply<'a> {
             }
         }
         let tunnels = steps.iter().map(|(_, _, it)| (*it).clone()).collect();
-        let opened = tunnels::open(tunnels, ends, self.deadline, |tunnel| {
+        let opened = tunnels::open(tunnels, ends, self.deadline, |tunnel, established| {
             let step = steps.iter().find(|(_, _, it)| it.tunnel.name == *tunnel);
-            step.map_or(Ok(()), |(number, step, _)| self.done(*number, step, call))
+            step.map_or(Ok(()), |(number, step, _)| {
+                self.done(*number, step, call)?;
+                let algorithms = established.sa.algorithms.clone();
+                let answer = Answer::Opened { step: *number, algorithms, tries: established.tries };
+                call.answer(&answer).map_err(|error| gone(&error))
+            })
         });
         opened.map_err(|error| match error {
             tunnels::OpenError::Tunnels(failures) => {
@@ -374,14 +379,14 @@ impl<'a> Apply<'a> {
         }
         for (name, control) in conversations {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let heard = control.wait(left).and_then(|is_there| {
-                if is_there { control.hear().map(Some) } else { Ok(None) }
-            });
+            let heard = control
+                .wait(left)
+                .and_then(|is_there| if is_there { control.hear().map(Some) } else { Ok(None) });
             let what = |service: &str| format!("cannot bring service {name}/{service} up");
             match heard.map_err(|error| Failure::of(&error).while_doing(what("")))? {
                 None => {
-                    let waited = u64::try_from(self.deadline.elapsed().as_secs()).unwrap_or(0);
-                    return Err(Failure::of(&StepError::NotReady(waited)).while_doing(what("?")));
+                    let error = StepError::NotReady(self.patience.as_secs());
+                    return Err(Failure::of(&error).while_doing(what("")));
                 }
                 Some((Reply::Services(services), _)) => {
                     for it in services {
@@ -404,10 +409,7 @@ fn failed(step: &Step, error: &StepError) -> Failure {
 }
 
 /// Tells the caller which nodes were created, and waits for its word if limits hang on it.
-fn announce(
-    born: &mut Vec<(&object::Node, u32)>,
-    call: &Call,
-) -> std::result::Result<(), Failure> {
+fn announce(born: &mut Vec<(&object::Node, u32)>, call: &Call) -> std::result::Result<(), Failure> {
     if born.is_empty() {
         return Ok(());
     }
@@ -421,10 +423,10 @@ fn is_still_there(error: &NetlinkError) -> bool {
     [libc::EBUSY, libc::EEXIST, libc::EADDRINUSE].into_iter().any(|errno| error.is(errno))
 }
 
-fn lower_folder(images: &Path, image: &Image) -> PathBuf {
+fn lower_folder(images: &Path, image: &ImageRef) -> PathBuf {
     match image {
-        Image::Host => PathBuf::from("/"),
-        Image::Recipe(recipe) => images.join(recipe.digest()).join(crate::image::ROOTFS),
+        ImageRef::Host => PathBuf::from("/"),
+        ImageRef::Stored { digest, .. } => images.join(digest).join(crate::image::ROOTFS),
     }
 }
 
@@ -497,4 +499,3 @@ impl Drop for Apply<'_> {
         }
     }
 }
-

@@ -43,11 +43,12 @@ type Result<T> = std::result::Result<T, ObserveError>;
 ///
 /// # Errors
 /// If its records cannot be read or the kernel does not talk. That something is gone is no error.
-pub(crate) fn observe(folder: &LabFolder) -> Result<Observation> {
+pub(crate) fn observe(folder: &LabFolder, lab: &Name) -> Result<Observation> {
     let path = folder.journal();
     let recorded = journal::replay(&path)
         .map_err(|source| ObserveError::Journal { path: path.clone(), source })?;
     let mut look = Look::at(folder, &recorded)?;
+    look.add_certain(lab);
     for (id, object) in recorded.iter() {
         if let Some(found) = look.find(object) {
             look.observation.objects.insert(found);
@@ -136,14 +137,12 @@ impl<'a> Look<'a> {
     /// The object as it is now, if it is there.
     fn find(&mut self, recorded: &Object) -> Option<Object> {
         match recorded {
-            Object::Lab(_) => Some(recorded.clone()),
             Object::Authority(_) => {
                 let authority = Authority::load(&self.folder.pki()).ok()?;
                 Some(Object::Authority(authority.object().clone()))
             }
             Object::Segment(it) => self.segment(it).map(Object::Segment),
             Object::Node(it) => self.nodes.get(&it.name).map(|_| recorded.clone()),
-            Object::Init(it) => self.nodes.get(&it.node).map(|_| recorded.clone()),
             Object::Sysctl(it) => {
                 let value = self.nodes.get(&it.node)?.setting(&it.key)?;
                 Some(Object::Sysctl(object::Sysctl { value, ..it.clone() }))
@@ -160,8 +159,12 @@ impl<'a> Look<'a> {
             Object::File(it) => self.file(it).map(Object::File),
             Object::Credential(it) => self.credential(it).then(|| recorded.clone()),
             Object::Service(it) => self.service(it).map(Object::Service),
-            // These are told by the kernel and the daemons all at once, not one by one.
-            Object::Address(_) | Object::Route(_) | Object::Tunnel(_) => None,
+            // These are certain already, or told by the kernel and the daemons all at once.
+            Object::Lab(_)
+            | Object::Init(_)
+            | Object::Address(_)
+            | Object::Route(_)
+            | Object::Tunnel(_) => None,
         }
     }
 
@@ -210,6 +213,17 @@ impl<'a> Look<'a> {
                 None
             }
             _ => Some(object::NodeService { service: found.service, ..recorded.clone() }),
+        }
+    }
+
+    /// What is there without a record, because a worker was killed before it wrote one: the lab that
+    /// we are in, and the first processes of nodes. One that waits to be started ends with its
+    /// worker, so one that lives was started.
+    fn add_certain(&mut self, lab: &Name) {
+        let objects = &mut self.observation.objects;
+        objects.insert(Object::Lab(object::Lab { name: lab.clone() }));
+        for node in self.nodes.keys() {
+            objects.insert(Object::Init(object::Init { node: node.clone() }));
         }
     }
 

@@ -102,7 +102,11 @@ fn empty(folder: &Path) -> Result<(), Failure> {
     for entry in fs::read_dir(folder).map_err(|error| failed(folder, &error))? {
         let removed = entry.and_then(|entry| {
             let path = entry.path();
-            if entry.file_type()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            }
         });
         if let Err(error) = removed {
             first.get_or_insert(failed(folder, &error));

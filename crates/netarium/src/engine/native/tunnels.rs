@@ -14,7 +14,7 @@ use netarium_core::object::Tunnel;
 use tokio::task::JoinSet;
 
 use super::control::Control;
-use super::vici::initiate::initiate;
+use super::vici::initiate::{Established, initiate};
 use super::vici::{self, TunnelError};
 use crate::failure::Failure;
 use crate::pki::Credential;
@@ -70,7 +70,7 @@ pub(crate) fn open(
     tunnels: Vec<Tunnel>,
     ends: BTreeMap<Name, End>,
     deadline: Instant,
-    opened: impl FnMut(&Name) -> Result<(), Failure>,
+    opened: impl FnMut(&Name, &Established) -> Result<(), Failure>,
 ) -> Result<(), OpenError> {
     let runtime = runtime().map_err(OpenError::Prepare)?;
     runtime.block_on(async {
@@ -162,13 +162,12 @@ async fn initiate_all(
     tunnels: Vec<Tunnel>,
     ends: &BTreeMap<Name, Arc<End>>,
     deadline: Instant,
-    mut opened: impl FnMut(&Name) -> Result<(), Failure>,
+    mut opened: impl FnMut(&Name, &Established) -> Result<(), Failure>,
 ) -> Result<(), OpenError> {
     let mut opening = JoinSet::new();
     for Tunnel { tunnel, .. } in tunnels {
         let root = |node: &Name| ends.get(node).map(|end| end.root.clone()).unwrap_or_default();
-        let (initiator, responder) =
-            (root(&tunnel.initiator.node), root(&tunnel.responder.node));
+        let (initiator, responder) = (root(&tunnel.initiator.node), root(&tunnel.responder.node));
         opening.spawn(async move {
             let result = initiate(&tunnel, &initiator, &responder, deadline.into()).await;
             (tunnel.name, result)
@@ -179,7 +178,7 @@ async fn initiate_all(
         let (tunnel, result) =
             result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         match result {
-            Ok(_) => opened(&tunnel).map_err(OpenError::Record)?,
+            Ok(established) => opened(&tunnel, &established).map_err(OpenError::Record)?,
             Err(error) => failures.push(error),
         }
     }

@@ -33,8 +33,9 @@ fn link_name(letter: char, whose: &str) -> String {
     format!("{letter}{digits}")
 }
 
-/// Makes a segment.
+/// Makes a segment. What a worker that was killed has left half made is removed first.
 pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result<()> {
+    remove_segment(netlink, segment)?;
     let name = link_name('s', segment.name.as_str());
     let other = link_name('t', segment.name.as_str());
     let link = NewLink { mtu: Some(segment.mtu), ..NewLink::named(&name) };
@@ -62,6 +63,23 @@ pub(crate) fn remove_segment(netlink: &mut Netlink, segment: &Segment) -> Result
     delete(netlink, &link_name('s', segment.name.as_str()))
 }
 
+/// Removes what a worker that was killed, or a node that died, may have left of an interface.
+pub(crate) fn clear_interface(
+    segments: &mut Netlink,
+    node: &mut RunningNode,
+    interface: &Interface,
+) -> Result<()> {
+    if interface.port == Port::Bridge {
+        delete(segments, &port_name(interface))?;
+    }
+    remove_interface(node, interface)
+}
+
+/// The name of the other end of an interface on a bridge.
+fn port_name(interface: &Interface) -> String {
+    link_name('p', &format!("{}/{}", interface.node, interface.name))
+}
+
 /// Makes an interface in a node, on its segment, and sets it up.
 pub(crate) fn create_interface(
     segments: &mut Netlink,
@@ -82,7 +100,7 @@ pub(crate) fn create_interface(
         }
         Port::Bridge => {
             let bridge = Some(segments.index(&segment)?);
-            let name = link_name('p', &format!("{}/{}", interface.node, interface.name));
+            let name = port_name(interface);
             let port = NewLink { mtu: inside.mtu, bridge, ..NewLink::named(&name) };
             segments.add_link(&port, Kind::Veth(&inside))?;
             let index = node.netlink().index(interface.name.as_str())?;

@@ -2,8 +2,9 @@
 //!
 //! It is a stage (see [`crate::linux::stage`]) of two processes: the first makes the keeper where
 //! the lab is new and enters its namespaces; the second, born in them, does the work, so that what
-//! it starts belongs to the lab. If the caller ends, so does the worker, and with it every node
-//! that was created and not yet started.
+//! it starts belongs to the lab. If the caller ends, the first kills the second, in the middle of
+//! whatever it does, and the kernel every node that was created and not yet started: nobody changes
+//! a lab without the lock, which ended with the caller.
 
 use std::fs;
 use std::io::{self, Write};
@@ -66,6 +67,15 @@ pub(crate) enum Answer {
     Born(Vec<(Name, u32)>),
     /// The step with this number was done.
     Did(usize),
+    /// The tunnel of the step with this number stands.
+    Opened {
+        /// The step.
+        step: usize,
+        /// The algorithms that the daemons agreed on for IKE, in the order of a proposal.
+        algorithms: String,
+        /// How often it was tried; 0 if it stood already.
+        tries: usize,
+    },
     /// All services have settled.
     Settled,
     /// What is there, and what is wrong with it.
@@ -76,7 +86,7 @@ pub(crate) enum Answer {
 
 /// What is there.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Observation {
+pub(crate) struct Observation {
     /// What is there and in order.
     pub objects: Objects,
     /// What is not in order, with the reason where it is known.
@@ -105,7 +115,7 @@ pub(crate) fn stage(call: &Call) -> i32 {
         Err(error) => return fail(call, Failure::of(&error)),
     };
     match enter(&order) {
-        Ok(Place::Outside(child)) => child.wait().unwrap_or(1),
+        Ok(Place::Outside(child)) => child.wait_or_kill_with(call.lifeline()).unwrap_or(1),
         Ok(Place::Inside { ids }) => match work(call, &order, ids) {
             Ok(()) => 0,
             Err(failure) => fail(call, failure),
@@ -123,9 +133,9 @@ fn fail(call: &Call, failure: Failure) -> i32 {
 fn hint(error: &EnterError) -> Option<String> {
     match error {
         EnterError::Map(error) | EnterError::Keeper(LaunchError::Map(error)) => error.hint(),
-        EnterError::Keeper(LaunchError::Clone(_)) => Some(
-            "user namespaces may be forbidden here: `netarium doctor` tells more".to_owned(),
-        ),
+        EnterError::Keeper(LaunchError::Clone(_)) => {
+            Some("user namespaces may be forbidden here: `netarium doctor` tells more".to_owned())
+        }
         _ => None,
     }
 }
@@ -139,7 +149,9 @@ enum Place {
 fn enter(order: &Order) -> Result<Place, EnterError> {
     let map = IdMap::of_caller()?;
     let keeper = match &order.task {
-        Task::Apply { steps, .. } if matches!(steps.first(), Some(Step::Create(Object::Lab(_)))) => {
+        Task::Apply { steps, .. }
+            if matches!(steps.first(), Some(Step::Create(Object::Lab(_)))) =>
+        {
             start_keeper(order, &map)?
         }
         _ => {
@@ -208,7 +220,8 @@ fn work(call: &Call, order: &Order, ids: u32) -> Result<(), Failure> {
     let answer = |answer: Answer| call.answer(&answer).map_err(|error| gone(&error));
     match &order.task {
         Task::Observe => {
-            let observation = observe::observe(&order.folder).map_err(|it| Failure::of(&it))?;
+            let observation =
+                observe::observe(&order.folder, &order.lab).map_err(|it| Failure::of(&it))?;
             answer(Answer::Observed(observation))
         }
         Task::Apply { steps, patience } => {

@@ -12,7 +12,7 @@ use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 /// What the kernel says about a request that it refuses.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}{}", detail(.words.as_deref()))]
-pub struct NetlinkError {
+pub(crate) struct NetlinkError {
     /// Its explanation, where it has one (NETLINK_EXT_ACK, netlink(7)).
     words: Option<String>,
     /// Its error number.

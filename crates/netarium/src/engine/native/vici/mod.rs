@@ -140,6 +140,7 @@ pub(crate) async fn list_sas(node: &Path) -> Result<Vec<Sa>, TunnelError> {
 ///
 /// # Errors
 /// If the daemon cannot be reached or understood.
+#[cfg(test)]
 pub(crate) async fn list_conns(node: &Path) -> Result<Vec<String>, TunnelError> {
     let mut names = Vec::new();
     let mut each = |event: Section| names.extend(event.sections().map(|(key, _)| key.to_owned()));

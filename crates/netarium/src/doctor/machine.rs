@@ -1,0 +1,104 @@
+//! The programs, the disk and the limits of the system.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+
+use super::{Finding, State};
+use crate::linux::program::{Program, ProgramError};
+
+/// How much of the disk an image and its building take.
+const ENOUGH: u64 = 2 << 30;
+
+/// Whether the device file of TUN devices can be opened by this user.
+pub(super) fn tun() -> Finding {
+    let path = "/dev/net/tun";
+    match File::options().read(true).write(true).open(path) {
+        Ok(_) => Finding::present(path, "can be opened"),
+        Err(error) => Finding::of(path, State::Warning, format!("cannot be opened: {error}"))
+            .hint("as root: `modprobe tun`, then `chmod 0666 /dev/net/tun`"),
+    }
+}
+
+/// The programs of others that we start.
+pub(super) fn programs() -> [Finding; 2] {
+    [
+        program("mmdebstrap", State::Missing, "builds images"),
+        program("pasta", State::Warning, "the way out to the Internet (uplink)"),
+    ]
+}
+
+fn program(name: &str, without: State, purpose: &str) -> Finding {
+    if Program::is_there(name) {
+        return Finding::present(name, purpose);
+    }
+    let missing = ProgramError::Missing { name: name.to_owned() };
+    let hint = missing.hint();
+    Finding { hint, ..Finding::of(name, without, format!("{purpose}: {missing}")) }
+}
+
+/// What is free where images and labs lie, or will lie.
+pub(super) fn disk(data: &Path) -> Finding {
+    let name = "disk space";
+    let there = data.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
+    let found = match rustix::fs::statvfs(there) {
+        Ok(found) => found,
+        Err(error) => {
+            let detail = format!("cannot examine {}: {error}", there.display());
+            return Finding::of(name, State::Warning, detail);
+        }
+    };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let detail = format!("{} MB free at {}", free / 1_000_000, data.display());
+    if free >= ENOUGH {
+        return Finding::present(name, detail);
+    }
+    let hint = "an image and its building take about 2 GB; NETARIUM_DATA names another folder";
+    Finding::of(name, State::Warning, detail).hint(hint)
+}
+
+/// Limits of the system that large labs may meet: information only.
+pub(super) fn limits() -> [Finding; 3] {
+    let read = |path: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/{path}"));
+        text.map_or_else(|_| "?".to_owned(), |text| text.trim().to_owned())
+    };
+    let most = |resource| {
+        let limit = getrlimit(resource).current;
+        limit.map_or_else(|| "any number".to_owned(), |limit| limit.to_string())
+    };
+    let processes = format!(
+        "at most {} of this user, {} of the machine",
+        most(Resource::Nproc),
+        read("kernel/pid_max")
+    );
+    let inotify = format!(
+        "at most {} instances and {} watches of a user",
+        read("fs/inotify/max_user_instances"),
+        read("fs/inotify/max_user_watches")
+    );
+    [
+        Finding::present("processes", processes),
+        Finding::present("open files", format!("at most {} of a process", most(Resource::Nofile))),
+        Finding::present("inotify", inotify),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_of_a_folder_that_is_not_there_yet_is_examined() {
+        let finding = disk(Path::new("/not/there/yet"));
+        assert!(finding.detail.ends_with(" MB free at /not/there/yet"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package() {
+        let finding = program("not-there", State::Warning, "does nothing");
+        assert_eq!(finding.state, State::Warning);
+        assert_eq!(finding.hint.as_deref(), Some("apt install not-there"));
+    }
+}
