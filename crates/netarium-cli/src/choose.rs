@@ -75,11 +75,7 @@ pub(crate) fn all(data: &DataFolder) -> anyhow::Result<Vec<Lab>> {
     Ok(Lab::all(data)?)
 }
 
-fn meaning(
-    data: &DataFolder,
-    word: Option<&str>,
-    otherwise: Otherwise,
-) -> anyhow::Result<Meaning> {
+fn meaning(data: &DataFolder, word: Option<&str>, otherwise: Otherwise) -> anyhow::Result<Meaning> {
     let Some(word) = word else { return unsaid(data, otherwise) };
     if let Some(path) = lab_file_at(Path::new(word)) {
         return Ok(Meaning::File(path));

@@ -72,7 +72,6 @@ fn ending(error: &anyhow::Error) -> Ending {
         return Ending::Usage;
     }
     match (error.downcast_ref::<SessionError>(), error.downcast_ref::<ImageError>()) {
-        (Some(SessionError::Lab { source: LabError::NotUp(_), .. }), _) => Ending::Usage,
         (
             Some(
                 SessionError::NotUp(_)
@@ -112,7 +111,7 @@ impl Told {
     }
 
     /// Three sorts of lines, one below the other.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{BAD}{HEAD}error:{HEAD:#} {}", indented(&self.error));
         for cause in &self.causes {
             text.push_str(&format!("\n  {HEAD}cause:{HEAD:#} {}", indented(cause)));
@@ -236,8 +235,10 @@ mod tests {
     #[test]
     fn a_mistake_is_shown_with_its_line_and_what_to_do() {
         assert_eq!(
-            rendered("segments: {lan: 10.0.0.0/24}\nnodes:\n  alice: {interfaces: {lam: 10.0.0.1}}\n"),
-            "error: unknown segment lam\n \
+            rendered(
+                "segments: {lan: 10.0.0.0/24}\nnodes:\n  alice: {interfaces: {lam: 10.0.0.1}}\n"
+            ),
+            "error: unknown segment lam\n\
              \x20--> lab.yaml:3:24\n\
              \x20 |\n\
              3 |   alice: {interfaces: {lam: 10.0.0.1}}\n\

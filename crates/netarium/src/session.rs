@@ -69,7 +69,7 @@ pub enum SessionError {
         /// The lab.
         lab: Name,
         /// Why.
-        source: LabError,
+        source: Box<LabError>,
     },
     /// There is no such node.
     #[error("lab {lab} has no node {node}")]
@@ -244,7 +244,7 @@ impl Lab {
         match self.file() {
             Ok(file) => Ok(file.model.nodes.into_keys().collect()),
             Err(LabError::NotUp(_)) => Err(SessionError::NotUp(name)),
-            Err(source) => Err(SessionError::Lab { lab: name, source }),
+            Err(error) => Err(SessionError::Lab { lab: name, source: Box::new(error) }),
         }
     }
 
@@ -314,5 +314,7 @@ fn failure(node: &Name, error: ControlError) -> SessionError {
 }
 
 fn unexpected(reply: &Reply) -> SessionError {
-    SessionError::Refused { reason: format!("the node's first process gave a strange answer: {reply:?}") }
+    SessionError::Refused {
+        reason: format!("the node's first process gave a strange answer: {reply:?}"),
+    }
 }

@@ -89,10 +89,8 @@ fn follow(
 
 fn watch(folder: &Path) -> io::Result<rustix::fd::OwnedFd> {
     let watch = inotify::init(CreateFlags::CLOEXEC)?;
-    let changes = WatchFlags::MODIFY
-        | WatchFlags::CREATE
-        | WatchFlags::DELETE_SELF
-        | WatchFlags::MOVE_SELF;
+    let changes =
+        WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
     inotify::add_watch(&watch, folder, changes)?;
     Ok(watch)
 }
@@ -178,7 +176,7 @@ fn start_of_last(path: &Path, lines: usize) -> io::Result<u64> {
         from -= length;
         let mut block = Vec::new();
         file.seek(SeekFrom::Start(from))?;
-        file.by_ref().take(length).read_to_end(&mut block)?;
+        Read::by_ref(&mut file).take(length).read_to_end(&mut block)?;
         for (at, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
             let after = from + u64::try_from(at).unwrap_or(0) + 1;
             // The end of the last line begins no line.

@@ -118,7 +118,7 @@ impl Progress {
         match event {
             Event::Planned { steps } => seen.planned = Some(*steps),
             Event::Wired => seen.wired = Some(now),
-            Event::Tunnel(_) => seen.tunnels = Some(now),
+            Event::Tunnel { .. } => seen.tunnels = Some(now),
             Event::Settled => seen.settled = Some(now),
             _ => {}
         }
@@ -143,7 +143,7 @@ impl Progress {
                 bar.set_message(format!("image {name}: {text}"));
             }
             Event::Wired => bar.set_message("nodes are wired; waiting for services and tunnels"),
-            Event::Planned { .. } | Event::Settled | Event::Tunnel(_) => {}
+            Event::Planned { .. } | Event::Settled | Event::Tunnel { .. } => {}
             other => {
                 if let Some(text) = self.text(other) {
                     bar.suspend(|| say(text));
@@ -164,7 +164,9 @@ impl Progress {
             Event::Step { text, .. } if is_verbose => text.clone(),
             Event::Planned { steps } if is_verbose => super::count(*steps, "step"),
             Event::Wired if is_verbose => "wired".to_owned(),
-            Event::Tunnel(name) if is_verbose => format!("tunnel {name} stands"),
+            Event::Tunnel { name, algorithms, .. } if is_verbose => {
+                format!("tunnel {name} stands: {algorithms}")
+            }
             Event::Settled if is_verbose => "settled".to_owned(),
             Event::Undoing => "undoing what was made".to_owned(),
             _ => return None,

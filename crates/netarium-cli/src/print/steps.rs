@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anstyle::Style as Paint;
 use netarium_core::model::{Image, Via};
 use netarium_core::name::Name;
-use netarium_core::object::{Id, Object, Port, SegmentLink};
+use netarium_core::object::{Id, ImageRef, Object, Port, SegmentLink};
 use netarium_core::plan::Step;
 
 use super::table::{Cell, Table};
@@ -101,11 +101,12 @@ fn sign(step: &Step) -> (&'static str, Paint) {
 fn describe(object: &Object) -> (String, String) {
     match object {
         Object::Lab(it) => (format!("lab {}", it.name), String::new()),
-        Object::Authority(it) => {
-            ("certificate authority".to_owned(), format!("valid for {}", count(days(it.days), "day")))
-        }
+        Object::Authority(it) => (
+            "certificate authority".to_owned(),
+            format!("valid for {}", count(days(it.days), "day")),
+        ),
         Object::Segment(it) => (it.name.to_string(), format!("{}, mtu {}", link(it.link), it.mtu)),
-        Object::Node(it) => ("node".to_owned(), format!("image {}", image(&it.image))),
+        Object::Node(it) => ("node".to_owned(), image_ref(&it.image)),
         Object::Sysctl(it) => (format!("sysctl {}", it.key.replace('/', ".")), it.value.clone()),
         Object::Interface(it) => (
             format!("interface {}", it.name),
@@ -141,6 +142,13 @@ pub(crate) fn image(image: &Image) -> String {
     match image {
         Image::Host => "host".to_owned(),
         Image::Recipe(recipe) => recipe.name.to_string(),
+    }
+}
+
+fn image_ref(image: &ImageRef) -> String {
+    match image {
+        ImageRef::Host => "image host".to_owned(),
+        ImageRef::Stored { name, .. } => format!("image {name}"),
     }
 }
 
