@@ -169,9 +169,13 @@ fn group<'a>(path: &'a str, source: Option<&'a str>, problem: &'a Problem) -> Gr
         }
         (None, _) => title.element(Origin::path(path)),
     };
+    let is_said =
+        |hint: &str| problem.note.as_ref().is_some_and(|note| note.message.starts_with(hint));
     match &problem.hint {
-        Some(hint) => group.element(Level::HELP.with_name("hint").message(hint.as_str())),
-        None => group,
+        Some(hint) if !is_said(hint) => {
+            group.element(Level::HELP.with_name("hint").message(hint.as_str()))
+        }
+        _ => group,
     }
 }
 

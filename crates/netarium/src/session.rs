@@ -226,7 +226,8 @@ impl Lab {
         let Some(service) = service else { return Ok(logs) };
         if logs.iter().all(|log| log.service.as_str() != service) {
             let known = logs.iter().map(|log| log.service.as_str()).collect();
-            let hint = suggestion(service, known);
+            let none = || Some(format!("no service of {node} has written anything"));
+            let hint = suggestion(service, known).or_else(none);
             let (node, service) = (node.clone(), service.to_owned());
             return Err(SessionError::NoSuchService { node, service, hint });
         }

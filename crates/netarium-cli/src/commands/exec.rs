@@ -24,7 +24,7 @@ use crate::terminal::{self, Raw};
 const OF_TERMINAL: [&str; 4] = ["TERM", "COLORTERM", "LANG", "NO_COLOR"];
 
 /// The shell that people like, where it is there, else the one that is always there.
-const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash -l; else exec sh -l; fi";
+const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
 
 /// Runs a program in a node.
 ///

@@ -80,7 +80,11 @@ pub(crate) async fn build(
     // Dropping a build ends it, and nothing half made is left.
     tokio::select! {
         biased;
-        signal = interrupts.next() => Ok(Ending::Interrupted(signal)),
+        signal = interrupts.next() => {
+            progress.end();
+            context.style.say("interrupted: the half image is removed");
+            Ok(Ending::Interrupted(signal))
+        }
         built = store.build(recipe, &report) => {
             built?;
             Ok(Ending::Fine)

@@ -41,7 +41,16 @@ pub(crate) async fn status(context: &Context, word: Option<&str>) -> anyhow::Res
         Form::Json => {
             print::json(&Told { lab: lab.name().as_str(), healthy, status: &status })?;
         }
-        Form::Text => print::line(describe(&lab, &status))?,
+        Form::Text => {
+            print::line(describe(&lab, &status))?;
+            if status.state == State::Up && has_new_file(&lab) {
+                context.style.say(format_args!(
+                    "{WARN}note:{WARN:#} its file was changed since; `netarium plan {}` shows what \
+                     that means",
+                    lab.name()
+                ));
+            }
+        }
     }
     Ok(if healthy { Ending::Fine } else { Ending::Unhealthy })
 }
@@ -49,6 +58,12 @@ pub(crate) async fn status(context: &Context, word: Option<&str>) -> anyhow::Res
 /// Whether the lab runs and nothing in it differs.
 pub(super) fn is_healthy(status: &Status) -> bool {
     status.state == State::Up && status.steps.is_empty() && status.findings.is_empty()
+}
+
+/// Whether the file that the lab came from says something else now.
+fn has_new_file(lab: &Lab) -> bool {
+    let copy = lab.file().ok();
+    copy.is_some_and(|copy| std::fs::read(&copy.path).is_ok_and(|text| text != copy.text))
 }
 
 fn describe(lab: &Lab, status: &Status) -> String {

@@ -12,7 +12,7 @@ use crate::choose;
 use crate::ending::Ending;
 use crate::interrupt::Interrupts;
 use crate::print::progress::{Progress, Seen};
-use crate::print::{BAD, DIM, Form, GOOD, HEAD, count, steps};
+use crate::print::{BAD, DIM, Form, GOOD, HEAD, count, span, steps};
 use crate::report;
 
 /// The most steps of a change that are told one by one.
@@ -220,7 +220,8 @@ fn tell(
         Outcome::Nothing => context.style.say(format_args!("lab {name} is up: nothing to do")),
         Outcome::Changed => {
             context.style.say(changed(done));
-            context.style.say(format_args!("{GOOD}lab {name} is up{GOOD:#}: {}", seen.times()));
+            let total = seen.settled.unwrap_or_default();
+            context.style.say(format_args!("{GOOD}lab {name} is changed{GOOD:#}: {}", span(total)));
         }
         Outcome::Created => {
             context.style.say(format_args!("{GOOD}lab {name} is up{GOOD:#}: {}", parts(model)));

@@ -19,7 +19,7 @@ pub(crate) const HEAD: Paint = Paint::new().bold();
 /// What is in order, or comes.
 pub(crate) const GOOD: Paint = AnsiColor::Green.on_default();
 /// What is not in order, or goes.
-pub(crate) const BAD: Paint = AnsiColor::Red.on_default();
+pub(crate) const BAD: Paint = AnsiColor::BrightRed.on_default();
 /// What changes, or is worth a look.
 pub(crate) const WARN: Paint = AnsiColor::Yellow.on_default();
 /// What is less important.
