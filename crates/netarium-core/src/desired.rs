@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::feature::{Feature, Features};
 use crate::ipsec::{self, Esp};
-use crate::model::{Driver, Forwarding, Model, Node, Segment, Tunnel};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment, Tunnel};
 use crate::name::Name;
 use crate::object::{
     Address, Authority, Credential, File, ImageRef, Init, Interface, InterfaceSysctl, Lab,
@@ -82,8 +82,9 @@ pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusa
             mtu: segment.mtu,
         }));
     }
+    let hosts = Hosts::of(model);
     for (name, node) in &model.nodes {
-        add_node(&mut objects, model, name, node, &mut choice);
+        add_node(&mut objects, name, node, &hosts, &mut choice);
     }
     add_tunnels(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
@@ -178,14 +179,20 @@ fn is_ipv6(address: &IpNet) -> bool {
     address.addr().is_ipv6()
 }
 
-fn add_node(objects: &mut Objects, model: &Model, name: &Name, node: &Node, choice: &mut Choice) {
+fn add_node(
+    objects: &mut Objects,
+    name: &Name,
+    node: &Node,
+    hosts: &Hosts<'_>,
+    choice: &mut Choice,
+) {
     objects.insert(Object::Node(NodeObject {
         name: name.clone(),
         image: ImageRef::from(&node.image),
         limits: node.limits,
     }));
     add_sysctls(objects, name, node, choice);
-    add_interfaces(objects, model, name, node, choice);
+    add_interfaces(objects, hosts.model, name, node, choice);
     for route in &node.routes {
         objects.insert(Object::Route(Route {
             node: name.clone(),
@@ -195,7 +202,7 @@ fn add_node(objects: &mut Objects, model: &Model, name: &Name, node: &Node, choi
     }
     for (path, content) in [
         ("/etc/hostname", format!("{name}\n")),
-        ("/etc/hosts", hosts(model, name)),
+        ("/etc/hosts", hosts.text(name)),
         ("/etc/resolv.conf", "# This lab has no name server; see /etc/hosts.\n".to_owned()),
     ] {
         objects.insert(file(name, path, content));
@@ -309,23 +316,49 @@ fn add_interfaces(
     }
 }
 
-/// What `/etc/hosts` of `node` says. Of a node with several addresses, those on a segment that it
-/// shares with `node` come first, since the first one found is used (hosts(5)).
-fn hosts(model: &Model, node: &Name) -> String {
-    let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-    let near: BTreeSet<&Name> = segments(model, node).collect();
-    for (name, other) in &model.nodes {
-        let (shared, apart): (Vec<_>, Vec<_>) =
-            other.interfaces.iter().partition(|it| near.contains(&it.segment));
-        for address in shared.into_iter().chain(apart).flat_map(|it| &it.addresses) {
-            text.push_str(&format!("{} {name}\n", address.addr()));
-        }
-    }
-    text
+/// What `/etc/hosts` says about each node, in each of the orders in which it may be said.
+struct Hosts<'a> {
+    model: &'a Model,
+    /// Each node with its lines in the order of its interfaces, which is right for almost everybody.
+    /// A thousand nodes are told of a thousand: nothing is looked up or put together twice.
+    plain: Vec<(&'a Name, &'a [model::Interface], String)>,
 }
 
-fn segments<'a>(model: &'a Model, node: &Name) -> impl Iterator<Item = &'a Name> {
-    model.nodes[node].interfaces.iter().map(|it| &it.segment)
+impl<'a> Hosts<'a> {
+    fn of(model: &'a Model) -> Self {
+        let lines = |(name, node): (&'a Name, &'a Node)| {
+            (name, node.interfaces.as_slice(), host_lines(name, &node.interfaces))
+        };
+        Self { model, plain: model.nodes.iter().map(lines).collect() }
+    }
+
+    /// The text for `node`. Of another with several addresses, those on a segment that it shares
+    /// with `node` come first, since the first one found is used (hosts(5)).
+    fn text(&self, node: &Name) -> String {
+        let mut text =
+            String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+        let near: BTreeSet<&Name> =
+            self.model.nodes[node].interfaces.iter().map(|it| &it.segment).collect();
+        for (name, interfaces, plain) in &self.plain {
+            let is_shared = |it: &model::Interface| near.contains(&it.segment);
+            if interfaces.len() < 2 || interfaces.is_sorted_by_key(|it| !is_shared(it)) {
+                text.push_str(plain);
+            } else {
+                let (shared, apart): (Vec<_>, Vec<_>) =
+                    interfaces.iter().partition(|it| is_shared(it));
+                text.push_str(&host_lines(name, shared.into_iter().chain(apart)));
+            }
+        }
+        text
+    }
+}
+
+fn host_lines<'a>(
+    name: &Name,
+    interfaces: impl IntoIterator<Item = &'a model::Interface>,
+) -> String {
+    let addresses = interfaces.into_iter().flat_map(|it| &it.addresses);
+    addresses.map(|address| format!("{} {name}\n", address.addr())).collect()
 }
 
 fn add_tunnels(objects: &mut Objects, model: &Model, choice: &Choice) {

@@ -27,6 +27,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 
+use crate::bench;
 use crate::engine::native::{sweep, worker};
 use crate::image::workshop;
 use crate::linux::features;
@@ -88,10 +89,12 @@ pub(crate) enum Stage {
     Sweep,
     /// Asks the kernel what it can do.
     Features,
+    /// Brings a lab up or takes it down while somebody looks at the clock.
+    Bench,
 }
 
 impl Stage {
-    const ALL: [Self; 4] = [Self::Image, Self::Worker, Self::Sweep, Self::Features];
+    const ALL: [Self; 5] = [Self::Image, Self::Worker, Self::Sweep, Self::Features, Self::Bench];
 
     fn name(self) -> &'static str {
         match self {
@@ -99,6 +102,7 @@ impl Stage {
             Self::Worker => "worker",
             Self::Sweep => "sweep",
             Self::Features => "features",
+            Self::Bench => "bench",
         }
     }
 
@@ -108,6 +112,7 @@ impl Stage {
             Self::Worker => worker::stage(&call),
             Self::Sweep => sweep::stage(&call),
             Self::Features => features::stage(&call),
+            Self::Bench => bench::stage(&call),
         }
     }
 }

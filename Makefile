@@ -1,0 +1,120 @@
+# What people and CI run; `make` alone lists it. Needs GNU make and any POSIX shell.
+#
+# Nothing is measured or decided here: that is what the `netarium` command is for.
+
+SHELL = /bin/sh
+.DEFAULT_GOAL = help
+.SUFFIXES:
+
+CARGO = cargo
+LAB = labs/site-to-site/lab.yaml
+RUNS = 5
+NETARIUM = target/release/netarium
+BENCH = target/release/examples/bench
+
+# Programs that are not part of Rust, one version each, so that everybody's check says the same.
+DENY_VERSION = 0.20.2
+FUZZ_SECONDS = 60
+
+# To build: a linker and a C compiler (for the cryptography of certificates), and a static C library
+# (for the program of nodes). To run: what makes images, and what gives an ordinary user more ids
+# than one. The network tools that labs use are in their images, not on this machine.
+PACKAGES = gcc libc6-dev mmdebstrap uidmap
+# What tests look at the kernel with, or run inside of nodes whose image is the host.
+TEST_PACKAGES = bash iproute2 nftables passwd procps python3-minimal util-linux
+
+# What a file may grow to, in lines.
+LONGEST_SOURCE = 600
+LONGEST_LAB = 70
+LONGEST_README = 200
+
+IS_ROOT := $(filter 0,$(shell id -u))
+
+.PHONY: help
+help: ## list the targets
+	@echo 'usage: make TARGET'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' Makefile | expand -t 16
+
+.PHONY: demo
+demo: setup build ## bring the site-to-site lab up, check it, and say what to try next
+	@$(NETARIUM) --json image ls | grep -q '"base"' || $(NETARIUM) image build base
+	@echo
+	$(NETARIUM) up $(LAB)
+	@echo
+	$(NETARIUM) check $(LAB)
+	@echo
+	@$(BENCH) $(LAB) --memory
+	@echo
+	@echo 'The lab is up. Try:'
+	@echo '  $(NETARIUM) exec --lab $(LAB) client-a1 -- curl -s http://10.3.0.2:8080/'
+	@echo '  $(NETARIUM) shell --lab $(LAB) gateway-a'
+	@echo '  $(NETARIUM) status $(LAB)'
+	@echo 'Take it down: $(NETARIUM) down $(LAB)'
+
+.PHONY: setup
+setup: ## install the Debian packages that are missing, if any
+	@.ci/packages $(PACKAGES)
+
+.PHONY: build
+build: ## build the release
+	$(CARGO) build --release --locked --package netarium-cli --package netarium --bins --example bench
+
+.PHONY: test
+test: setup $(if $(IS_ROOT),test-users) ## run all tests, as root those of ordinary users too
+	@.ci/packages $(TEST_PACKAGES)
+	@CARGO='$(CARGO)' .ci/test
+
+# Root tries what ordinary users do as two of them: one with subordinate ids (subuid(5)), one
+# without. An ordinary user tries it as what they are.
+.PHONY: test-users
+test-users: ## make the two ordinary users as which root runs tests
+	@.ci/test-users
+
+.PHONY: check
+check: fences deny ## see that format, lints, pages, dependencies and lengths are in order
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+.PHONY: fences
+fences: ## see that no file has grown too long
+	@find crates fuzz -name target -prune -o -name '*.rs' -exec wc -l {} + \
+	  | awk '$$2 != "total" && $$1 > $(LONGEST_SOURCE) { print $$2 ": " $$1 " lines, more than $(LONGEST_SOURCE)"; bad = 1 } END { exit bad }'
+	@wc -l labs/*/lab.yaml \
+	  | awk '$$2 != "total" && $$1 > $(LONGEST_LAB) { print $$2 ": " $$1 " lines, more than $(LONGEST_LAB)"; bad = 1 } END { exit bad }'
+	@test ! -e README.md || wc -l README.md \
+	  | awk '$$1 > $(LONGEST_README) { print $$2 ": " $$1 " lines, more than $(LONGEST_README)"; exit 1 }'
+
+.PHONY: deny
+deny: $(if $(shell $(CARGO) deny --version 2>/dev/null),,cargo-deny) ## see that all dependencies are allowed
+	$(CARGO) deny --locked --log-level error check bans licenses sources
+
+# Not part of `check`: deny.toml says why.
+.PHONY: advisories
+advisories: $(if $(shell $(CARGO) deny --version 2>/dev/null),,cargo-deny) ## look for known vulnerabilities (fetches their list)
+	$(CARGO) deny --locked check advisories
+
+# Without optimization it is there in half the time, and fast enough for these few crates.
+.PHONY: cargo-deny
+cargo-deny:
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --debug cargo-deny --version $(DENY_VERSION)
+
+.PHONY: bench
+bench: setup ## measure the lab, beside the bars; JSON in target/bench.json
+	$(CARGO) build --release --locked --package netarium --example bench
+	@$(BENCH) $(LAB) --runs $(RUNS) --json >target/bench.json
+	@cat target/bench.json
+
+.PHONY: bench-cold
+bench-cold: setup ## measure how long it takes where there is no image yet
+	$(CARGO) build --release --locked --package netarium --example bench
+	@$(BENCH) $(LAB) --cold
+
+.PHONY: fuzz
+fuzz: ## look for lab files that break the parser or the planner, a minute each
+	@.ci/fuzz $(FUZZ_SECONDS)
+
+.PHONY: clean
+clean: ## remove what was built; labs and images stay
+	$(CARGO) clean
+	rm -rf fuzz/target fuzz/corpus fuzz/artifacts
