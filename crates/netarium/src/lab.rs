@@ -168,6 +168,34 @@ pub enum LabError {
 
 type Result<T> = std::result::Result<T, LabError>;
 
+impl LabError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(_) => {
+                Some("`netarium doctor` tells what this machine has and lacks".to_owned())
+            }
+            Self::Image { source, .. } => source.hint(),
+            Self::Folder { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("set NETARIUM_DATA to a folder that you can write".to_owned())
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
+                    "the disk is full: free some space, or set NETARIUM_DATA to a folder on \
+                     another disk"
+                        .to_owned(),
+                ),
+                _ => None,
+            },
+            Self::Ids(source) => source.hint(),
+            Self::Stage(source) => source.hint(),
+            Self::Step(failure) => failure.hint.clone(),
+            Self::NotUp(_) => Some("`netarium up` brings it up".to_owned()),
+            _ => None,
+        }
+    }
+}
+
 impl Lab {
     /// The lab called `name` of the owner of `data`.
     pub fn named(data: &DataFolder, name: &Name) -> Self {
