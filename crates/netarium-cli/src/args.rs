@@ -178,7 +178,7 @@ pub(crate) struct Logs {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) lab: OneLab,
-    /// Only checks whose name has this in it
+    /// Only the checks of this name; may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
 }

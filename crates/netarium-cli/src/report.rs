@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use netarium::check::CheckError;
 use netarium::image::ImageError;
 use netarium::lab::LabError;
 use netarium::lab_file::LabFileError;
@@ -68,7 +69,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn ending(error: &anyhow::Error) -> Ending {
-    if error.is::<ChooseError>() || error.is::<LabFileError>() {
+    if error.is::<ChooseError>() || error.is::<LabFileError>() || error.is::<CheckError>() {
         return Ending::Usage;
     }
     match (error.downcast_ref::<SessionError>(), error.downcast_ref::<ImageError>()) {
@@ -133,7 +134,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     let of_image = || error.downcast_ref::<ImageError>().and_then(ImageError::hint);
     let of_session = || error.downcast_ref::<SessionError>().and_then(SessionError::hint);
     let of_choice = || error.downcast_ref::<ChooseError>().map(|error| error.hint.clone());
-    of_lab().or_else(of_image).or_else(of_session).or_else(of_choice)
+    let of_check = || error.downcast_ref::<CheckError>().and_then(CheckError::hint);
+    of_check().or_else(of_lab).or_else(of_image).or_else(of_session).or_else(of_choice)
 }
 
 /// The path as it is shortest to read: from the current folder if it is below that.

@@ -32,6 +32,8 @@ pub(crate) struct Progress {
 pub(crate) struct Seen {
     /// How many steps there are to do, once that is known. From then on something may have changed.
     pub(crate) planned: Option<usize>,
+    /// How long images took to be ready. The other times, but that of the end, do without it.
+    pub(crate) images: Option<Duration>,
     /// When all nodes were wired.
     pub(crate) wired: Option<Duration>,
     /// When the last tunnel stood.
@@ -115,10 +117,12 @@ impl Progress {
 
     fn remember(&self, event: &Event, now: Duration) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let images = seen.images.unwrap_or_default();
         match event {
             Event::Planned { steps } => seen.planned = Some(*steps),
-            Event::Wired => seen.wired = Some(now),
-            Event::Tunnel { .. } => seen.tunnels = Some(now),
+            Event::Image { event: ImageEvent::Done { .. }, .. } => seen.images = Some(now),
+            Event::Wired => seen.wired = Some(now.saturating_sub(images)),
+            Event::Tunnel { .. } => seen.tunnels = Some(now.saturating_sub(images)),
             Event::Settled => seen.settled = Some(now),
             _ => {}
         }
@@ -207,7 +211,12 @@ impl Drop for Progress {
 impl Seen {
     /// `wired 80 ms, tunnels 410 ms, total 450 ms`, as far as there is something to tell.
     pub(crate) fn times(&self) -> String {
-        let times = [("wired", self.wired), ("tunnels", self.tunnels), ("total", self.settled)];
+        let times = [
+            ("images", self.images),
+            ("wired", self.wired),
+            ("tunnels", self.tunnels),
+            ("total", self.settled),
+        ];
         let told = times.iter().filter_map(|(word, time)| Some((word, (*time)?)));
         told.map(|(word, time)| format!("{word} {}", span(time))).collect::<Vec<_>>().join(", ")
     }
