@@ -303,23 +303,32 @@ impl Lab {
         let before = self.observe().await?;
         let steps = steps(&objects, &before);
         report(Event::Planned { steps: steps.len() });
-        if self.state() == State::Down {
-            self.create_folder()?;
-        }
-        let records = self.read_records();
-        self.write_records(file)?;
+        let file_before = self.file().ok();
         let unready = before.unready.iter().filter(|node| file.model.nodes.contains_key(*node));
         let unready = unready.cloned().collect();
-        if let Err(error) = self.apply(&lock, &steps, unready, options.patience, report).await {
+        let work = Work { lock: &lock, unready, patience: options.patience, report };
+        if let Err(error) = self.make(file, &steps, &work).await {
             if options.after_failure == AfterFailure::Undo {
                 report(Event::Undoing);
-                self.undo(&lock, &before.objects, report).await?;
-                self.restore_records(&records)?;
+                // The first error is the one to be told; that not all was undone is told beside it.
+                let work = Work { unready: BTreeSet::new(), patience: PATIENCE, ..work };
+                if let Err(error) = self.undo(&before.objects, file_before.as_ref(), &work).await {
+                    report(Event::Warning(format!("not all could be undone: {error}")));
+                }
             }
             return Err(error);
         }
+        self.forget_logs();
         report(Event::Settled);
         Ok(steps)
+    }
+
+    async fn make(&self, file: &LabFile, steps: &[Step], work: &Work<'_>) -> Result<()> {
+        if self.state() == State::Down {
+            self.create_folder()?;
+        }
+        self.write_records(file)?;
+        self.apply(steps, work).await
     }
 
     /// Takes the lab down, whatever state it is in. Says whether there was anything.
@@ -328,6 +337,7 @@ impl Lab {
     /// What could not be taken down. Whatever can be is.
     pub async fn down(&self, report: Report<'_>) -> Result<bool> {
         let lock = self.lock(report).await?;
+        self.forget_logs();
         let was_there = self.clear_all().await?;
         lock.remove();
         Ok(was_there)
@@ -398,26 +408,6 @@ impl Lab {
         })
     }
 
-    /// The records of the lab as they are; none if it is new.
-    fn read_records(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let paths = [self.folder.record(), self.folder.lab_file()];
-        paths.into_iter().filter_map(|path| fs::read(&path).ok().map(|it| (path, it))).collect()
-    }
-
-    /// After a change that was undone, the lab is again what it was before.
-    fn restore_records(&self, records: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-        if !self.folder.path().exists() {
-            return Ok(());
-        }
-        records.iter().try_for_each(|(path, bytes)| {
-            worker::write_bytes(path, bytes).map_err(|source| LabError::Folder {
-                what: "write",
-                path: path.clone(),
-                source,
-            })
-        })
-    }
-
     /// Starts a worker; what comes with it stays open until it ends.
     fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
         let programs = self.data.programs();
@@ -439,19 +429,13 @@ impl Lab {
 
     /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
     /// the lab before the worker has ended.
-    async fn apply(
-        &self,
-        lock: &Lock,
-        steps: &[Step],
-        unready: BTreeSet<Name>,
-        patience: Duration,
-        report: Report<'_>,
-    ) -> Result<()> {
+    async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
+        let Work { lock, unready, patience, report } = work;
         if steps.is_empty() && unready.is_empty() {
             return Ok(());
         }
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let task = Task::Apply { steps: steps.to_vec(), patience, unready };
+        let task = Task::Apply { steps: steps.to_vec(), patience, unready: unready.clone() };
         let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
@@ -503,27 +487,43 @@ impl Lab {
     }
 
     /// Takes what was made since `before` away again.
-    async fn undo(&self, lock: &Lock, before: &Objects, report: Report<'_>) -> Result<()> {
+    async fn undo(
+        &self,
+        before: &Objects,
+        file_before: Option<&LabFile>,
+        work: &Work<'_>,
+    ) -> Result<()> {
         if before.is_empty() {
             self.put_logs_aside(|from, to| fs::rename(from, to));
             return self.clear_all().await.map(drop);
         }
         self.put_logs_aside(copy_files);
+        if let Some(file) = file_before {
+            self.write_records(file)?;
+        }
         let steps = steps(before, &self.observe().await?);
-        self.apply(lock, &steps, BTreeSet::new(), PATIENCE, report).await
+        self.apply(&steps, work).await
     }
 
     /// Logs of a lab of which something is about to go, for looking at why it failed. There may be
     /// none.
     fn put_logs_aside(&self, put: impl Fn(&Path, &Path) -> io::Result<()>) {
         let aside = self.failed_logs();
-        fs::remove_dir_all(&aside).ok();
+        self.forget_logs();
         let Ok(nodes) = fs::read_dir(self.folder.path().join("nodes")) else { return };
         if fs::create_dir_all(&aside).is_ok() {
             for node in nodes.flatten() {
                 put(&node.path().join("logs"), &aside.join(node.file_name())).ok();
             }
         }
+    }
+
+    /// Removes the logs that were put aside, if there are any.
+    fn forget_logs(&self) {
+        let aside = self.failed_logs();
+        fs::remove_dir_all(&aside).ok();
+        // Those of other labs may be there, and then it stays.
+        aside.parent().map(fs::remove_dir);
     }
 
     /// Removes what a lab that is not up has left, if anything.
@@ -553,6 +553,15 @@ impl Lab {
         let locked = Lock::take(path.clone(), || report(Event::Waiting)).await;
         locked.map_err(|source| LabError::Folder { what: "lock", path, source })
     }
+}
+
+/// What goes with a change of a lab from its beginning to its end.
+struct Work<'a> {
+    lock: &'a Lock,
+    /// Nodes with services that may not be ready yet, whatever the steps are.
+    unready: BTreeSet<Name>,
+    patience: Duration,
+    report: Report<'a>,
 }
 
 /// The steps from what was seen to what must be. What has failed and is not wanted any more would

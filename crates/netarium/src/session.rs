@@ -69,7 +69,7 @@ pub enum SessionError {
         /// The lab.
         lab: Name,
         /// Why.
-        source: LabError,
+        source: Box<LabError>,
     },
     /// There is no such node.
     #[error("lab {lab} has no node {node}")]
@@ -226,7 +226,8 @@ impl Lab {
         let Some(service) = service else { return Ok(logs) };
         if logs.iter().all(|log| log.service.as_str() != service) {
             let known = logs.iter().map(|log| log.service.as_str()).collect();
-            let hint = suggestion(service, known);
+            let none = || Some(format!("no service of {node} has written anything"));
+            let hint = suggestion(service, known).or_else(none);
             let (node, service) = (node.clone(), service.to_owned());
             return Err(SessionError::NoSuchService { node, service, hint });
         }
@@ -244,7 +245,7 @@ impl Lab {
         match self.file() {
             Ok(file) => Ok(file.model.nodes.into_keys().collect()),
             Err(LabError::NotUp(_)) => Err(SessionError::NotUp(name)),
-            Err(source) => Err(SessionError::Lab { lab: name, source }),
+            Err(error) => Err(SessionError::Lab { lab: name, source: Box::new(error) }),
         }
     }
 
@@ -314,5 +315,7 @@ fn failure(node: &Name, error: ControlError) -> SessionError {
 }
 
 fn unexpected(reply: &Reply) -> SessionError {
-    SessionError::Refused { reason: format!("the node's first process gave a strange answer: {reply:?}") }
+    SessionError::Refused {
+        reason: format!("the node's first process gave a strange answer: {reply:?}"),
+    }
 }
