@@ -232,6 +232,8 @@ fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice)
     };
     let mut settings = vec![
         ("net/ipv4/conf/all/accept_redirects", accept_redirects),
+        // Else the kernel removes all other addresses of a prefix with the first one.
+        ("net/ipv4/conf/all/promote_secondaries", "1"),
         ("net/ipv4/conf/all/rp_filter", "0"),
         ("net/ipv4/conf/all/send_redirects", "0"),
         ("net/ipv4/conf/default/rp_filter", "0"),

@@ -88,12 +88,12 @@ pub fn record(objects: &mut Objects, step: &Step) {
 fn gone<'a>(desired: &Objects, observed: &'a Objects) -> BTreeSet<&'a Id> {
     let mut gone = BTreeSet::new();
     for (id, present) in observed.iter() {
+        let lasts = |base: &Id| !gone.contains(base) && is_unchanged(base, desired, observed);
+        let supports = supports(present, observed);
         let stays = desired.get(id).is_some_and(|wanted| {
             (present == wanted || can_change_in_place(wanted))
-                && lasting_bases(wanted, desired)
-                    .iter()
-                    .chain(&bases(present, observed))
-                    .all(|base| !gone.contains(base) && is_unchanged(base, desired, observed))
+                && bases(wanted, desired).iter().chain(&bases(present, observed)).all(lasts)
+                && (supports.is_empty() || supports.iter().any(lasts))
         });
         if !stays {
             gone.insert(id);
@@ -124,7 +124,6 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
     let mut bases = carriers(object);
     match object {
         Object::Interface(it) => bases.push(Id::Segment(it.segment.clone())),
-        Object::Route(it) => bases.extend(all.addresses_towards(&it.node, &it.via)),
         Object::Credential(_) => bases.push(Id::Authority),
         Object::Service(it) => {
             bases.extend(it.reads.iter().map(|path| Id::File(it.node.clone(), path.clone())));
@@ -141,10 +140,13 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
     bases
 }
 
-/// What must have been there before for an object to stay as it is. A route is content with the
-/// addresses it has: one more towards its gateway must not take it away for a moment.
-fn lasting_bases(object: &Object, all: &Objects) -> Vec<Id> {
-    if matches!(object, Object::Route(_)) { carriers(object) } else { bases(object, all) }
+/// Of these an object needs one, if there was any: a route must not vanish for a moment because its
+/// interface gets or loses one address of several towards its gateway.
+fn supports(object: &Object, all: &Objects) -> Vec<Id> {
+    match object {
+        Object::Route(it) => all.addresses_towards(&it.node, &it.via).collect(),
+        _ => vec![],
+    }
 }
 
 /// The objects that take this one along when all of them are removed.

@@ -117,7 +117,12 @@ impl TestLab {
 
     /// Remembers what belongs to the lab now.
     pub(crate) fn note(&self) {
-        if let Some(keeper) = self.keeper() {
+        // A record may be of another process.
+        let is_keeper = |pid: &u32| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.starts_with(b"netarium-keeper\0")
+        };
+        if let Some(keeper) = self.keeper().filter(is_keeper) {
             self.seen.lock().unwrap().note(keeper);
         }
     }

@@ -43,9 +43,11 @@ pub(crate) fn macvlan_bridge_and_veth_carry_both_families() {
     }
     let addresses = |node: &str, interface: &str| {
         let told = lab.ip(node, &["address", "show", "dev", interface, "scope", "global"]);
-        let all = told[0]["addr_info"].as_array().unwrap().iter();
+        // ip(8) tells an empty object for each interface that it was not asked for.
+        let found = told.as_array().unwrap().iter().find_map(|it| it["addr_info"].as_array());
+        let found = found.unwrap_or_else(|| panic!("{node} {interface}: {told}"));
         let mut all: Vec<String> =
-            all.map(|it| format!("{}/{}", it["local"].as_str().unwrap(), it["prefixlen"])).collect();
+            found.iter().map(|it| format!("{}/{}", it["local"].as_str().unwrap(), it["prefixlen"])).collect();
         all.sort();
         all.join(" ")
     };
