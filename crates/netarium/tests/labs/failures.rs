@@ -111,10 +111,11 @@ pub(crate) fn taking_down_what_is_not_up_does_nothing() {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(size: &str) -> Self {
-        let path = owner::data().path().join("small-disk");
+    fn mount(name: &str) -> Self {
+        let path = owner::data().path().join(name);
         fs::create_dir_all(&path).unwrap();
-        call("mount", &["-t", "tmpfs", "-o", size, "none", path.to_str().unwrap()]);
+        let options = "size=16m,mode=755";
+        call("mount", &["-t", "tmpfs", "-o", options, "none", path.to_str().unwrap()]);
         Self(path)
     }
 
@@ -145,8 +146,26 @@ fn call(program: &str, words: &[&str]) {
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The kernel lets nobody look under mounts that they did not make, so such a folder is not shown
+/// as one.
+pub(crate) fn a_host_with_mounts_below_its_folders_is_shown_in_parts() {
+    let disk = SmallDisk::mount("host-mount");
+    let body = "
+segments:
+  lan: 10.0.0.0/24
+nodes:
+  alice: {interfaces: {lan: 10.0.0.1}}
+";
+    let lab = TestLab::of_host("host-mounts", body);
+    lab.up();
+    lab.assert_healthy();
+    lab.sh("alice", "touch /var/log/x /var/cache/x && test -d /var/lib/dpkg && test ! -e /var/tmp/x");
+    lab.down();
+    drop(disk);
+}
+
 pub(crate) fn a_full_disk_is_named_by_its_path() {
-    let disk = SmallDisk::mount("size=16m,mode=755");
+    let disk = SmallDisk::mount("small-disk");
     let body = "image: host\nsegments:\n  lan: 10.0.0.0/24\nnodes:\n  alice: {interfaces: {lan: 10.0.0.1}}\n  bob: {interfaces: {lan: 10.0.0.2}}\n";
     let lab = TestLab::at(DataFolder::at(&disk.0), "full", body);
     let mut failed = 0;

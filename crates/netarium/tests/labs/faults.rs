@@ -160,11 +160,12 @@ pub(crate) fn two_ups_at_the_same_time_both_succeed() {
     assert_works(&lab);
 
     // Changes from two sides, too, come one after the other.
-    let up = lab.start_up();
+    let mut up = lab.start_up();
+    up.wait_for("Planned");
+    lab.note();
     lab.down();
     let (is_ok, events) = up.finish();
     assert!(is_ok, "{events:#?}");
-    lab.down();
 }
 
 pub(crate) fn a_worker_ends_with_the_up_that_started_it() {
