@@ -50,9 +50,6 @@ pub(crate) enum LaunchError {
     /// The socket to the child failed.
     #[error("cannot talk to the new container")]
     Talk(#[source] io::Error),
-    /// This kernel or processor has no seccomp filters that fit.
-    #[error("cannot make the filter for system calls: {0}")]
-    Seccomp(String),
 }
 
 /// What a node is made from.
@@ -123,8 +120,10 @@ pub(crate) fn start_keeper(
 ///
 /// # Errors
 /// Names what could not be made; nothing is left.
-pub(crate) fn create(blueprint: &Blueprint) -> Result<Waiting, LaunchError> {
-    let filters = seccomp::filters().map_err(|error| LaunchError::Seccomp(error.to_string()))?;
+pub(crate) fn create(
+    blueprint: &Blueprint,
+    filters: &seccomp::Filters,
+) -> Result<Waiting, LaunchError> {
     let (gate, inner) = UnixStream::pair().map_err(LaunchError::Talk)?;
     let child = match into_namespaces(ALL_NAMESPACES).map_err(LaunchError::Clone)? {
         Side::Child => {
@@ -134,7 +133,7 @@ pub(crate) fn create(blueprint: &Blueprint) -> Result<Waiting, LaunchError> {
                 set_up(blueprint)?;
                 gate.write_all(&[READY])?;
                 hear(gate, START)?;
-                become_init(blueprint, &filters)
+                become_init(blueprint, filters)
             })
         }
         Side::Parent(child) => child,
