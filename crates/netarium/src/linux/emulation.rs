@@ -54,19 +54,20 @@ const MAKE: &[(libc::c_long, u8)] = &[(libc::SYS_mknod, 1), (libc::SYS_mknodat, 
 #[cfg(not(target_arch = "x86_64"))]
 const MAKE: &[(libc::c_long, u8)] = &[(libc::SYS_mknodat, 2)];
 
+/// The calls that cannot succeed where there is a single id.
+pub(crate) fn owner_calls() -> impl Iterator<Item = libc::c_long> {
+    OWNERS.iter().chain(OLD_OWNERS).copied()
+}
+
 /// Puts this process and all that it starts under the filter of a build with the ids of `map`.
 ///
 /// # Errors
 /// If the kernel has no seccomp filters.
 pub(crate) fn emulate_root(map: &IdMap) -> Result<(), seccompiler::Error> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let mut always = |calls: &[libc::c_long]| {
-        rules.extend(calls.iter().map(|call| (*call, Vec::new())));
-    };
-    always(FLUSH);
+    rules.extend(FLUSH.iter().map(|call| (*call, Vec::new())));
     if map.is_single() {
-        always(OWNERS);
-        always(OLD_OWNERS);
+        rules.extend(owner_calls().map(|call| (call, Vec::new())));
         for (call, place) in MAKE {
             rules.insert(
                 *call,

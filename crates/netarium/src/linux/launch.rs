@@ -14,9 +14,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use netarium_core::control;
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::clone::{ALL_NAMESPACES, Child, Side, into_namespaces};
+use super::clone::{ALL_NAMESPACES, Child, Side, become_root, end, into_namespaces};
 use super::idmap::{IdMap, IdMapError};
 use super::mount::{self, MountError, Ours, RootFolders};
 use super::{capability, process, seccomp};
@@ -51,9 +50,6 @@ pub(crate) enum LaunchError {
     /// The socket to the child failed.
     #[error("cannot talk to the new container")]
     Talk(#[source] io::Error),
-    /// This kernel or processor has no seccomp filters that fit.
-    #[error("cannot make the filter for system calls: {0}")]
-    Seccomp(String),
 }
 
 /// What a node is made from.
@@ -113,8 +109,7 @@ pub(crate) fn start_keeper(
         Side::Parent(child) => child,
     };
     drop(inner);
-    let pid = i32::try_from(child.pid).ok().and_then(rustix::process::Pid::from_raw);
-    let mapped = pid.map_or(Ok(()), |pid| map.write(pid));
+    let mapped = map.write(child.pid);
     finish(&child, mapped.map_err(LaunchError::Map).and_then(|()| say(&gate, MAPPED)))?;
     // The socket closes when the keeper's program starts; a word before is what went wrong.
     finish(&child, hear_end(&gate))?;
@@ -125,8 +120,10 @@ pub(crate) fn start_keeper(
 ///
 /// # Errors
 /// Names what could not be made; nothing is left.
-pub(crate) fn create(blueprint: &Blueprint) -> Result<Waiting, LaunchError> {
-    let filters = seccomp::filters().map_err(|error| LaunchError::Seccomp(error.to_string()))?;
+pub(crate) fn create(
+    blueprint: &Blueprint,
+    filters: &seccomp::Filters,
+) -> Result<Waiting, LaunchError> {
     let (gate, inner) = UnixStream::pair().map_err(LaunchError::Talk)?;
     let child = match into_namespaces(ALL_NAMESPACES).map_err(LaunchError::Clone)? {
         Side::Child => {
@@ -136,7 +133,7 @@ pub(crate) fn create(blueprint: &Blueprint) -> Result<Waiting, LaunchError> {
                 set_up(blueprint)?;
                 gate.write_all(&[READY])?;
                 hear(gate, START)?;
-                become_init(blueprint, &filters)
+                become_init(blueprint, filters)
             })
         }
         Side::Parent(child) => child,
@@ -239,32 +236,12 @@ fn end_with(
     end(127)
 }
 
-#[expect(unsafe_code, reason = "std::process::exit would run what the parent registered")]
-fn end(status: i32) -> ! {
-    // SAFETY: _exit(2) takes any number and touches no memory of ours.
-    unsafe { libc::_exit(status) }
-}
-
 fn hear(gate: &mut UnixStream, expected: u8) -> Result<(), ChildError> {
     let mut word = [0];
     match gate.read(&mut word)? {
         1 if word[0] == expected => Ok(()),
         _ => Err(ChildError::Orphan),
     }
-}
-
-/// Becomes root of the user namespace that the caller is in.
-///
-/// # Errors
-/// If the namespace has no ids yet.
-pub(crate) fn become_root(single: bool) -> io::Result<()> {
-    // Without other ids setgroups(2) is denied (user_namespaces(7)).
-    if !single {
-        set_thread_groups(&[])?;
-    }
-    set_thread_res_gid(rustix::fs::Gid::ROOT, rustix::fs::Gid::ROOT, rustix::fs::Gid::ROOT)?;
-    set_thread_res_uid(rustix::fs::Uid::ROOT, rustix::fs::Uid::ROOT, rustix::fs::Uid::ROOT)?;
-    Ok(())
 }
 
 fn set_up(blueprint: &Blueprint) -> Result<(), ChildError> {

@@ -11,6 +11,7 @@ use seccompiler::{
 };
 
 use super::clone::ALL_NAMESPACES;
+use super::emulation;
 
 /// The filters, compiled once and used for every node.
 pub(crate) struct Filters(Vec<BpfProgram>);
@@ -81,21 +82,27 @@ const REFUSED_HERE: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[libc::c_long] = &[];
 
-/// Makes the filters for this machine.
+/// Makes the filters of nodes with so many ids. Where there is a single one, changing the owner of
+/// a file or the user of a process cannot succeed; programs that insist (tcpdump gives its rights
+/// up, for example) are told that it did, as an image build is.
 ///
 /// # Errors
 /// If this is not an architecture that the filter compiler knows.
-pub(crate) fn filters() -> Result<Filters, BackendError> {
+pub(crate) fn filters(ids: u32) -> Result<Filters, BackendError> {
     let refused = REFUSED.iter().chain(REFUSED_HERE).map(|number| (*number, vec![]));
     let partly = [(libc::SYS_clone, new_namespace()?), (libc::SYS_ioctl, type_into_terminal()?)];
     // The flags of clone3 are in memory, where a filter cannot look. Told that there is no such
     // call, C libraries fall back to clone.
     let unseen = [(libc::SYS_clone3, vec![])];
-    Ok(Filters(vec![
+    let mut filters = vec![
         only_known(),
         filter(refused.chain(partly), libc::EPERM)?,
         filter(unseen.into_iter(), libc::ENOSYS)?,
-    ]))
+    ];
+    if ids == 1 {
+        filters.push(filter(emulation::owner_calls().map(|number| (number, vec![])), 0)?);
+    }
+    Ok(Filters(filters))
 }
 
 impl Filters {
@@ -172,6 +179,7 @@ mod tests {
 
     #[test]
     fn the_filters_compile_on_this_machine() {
-        assert_eq!(filters().unwrap().0.len(), 3);
+        assert_eq!(filters(65_536).unwrap().0.len(), 3);
+        assert_eq!(filters(1).unwrap().0.len(), 4);
     }
 }

@@ -23,6 +23,7 @@ use crate::linux::mount::RootFolders;
 use crate::linux::netlink::{Netlink, NetlinkError};
 use crate::linux::packet;
 use crate::linux::process::{self, Process};
+use crate::linux::seccomp;
 use crate::linux::stage::Call;
 use crate::pki::{Authority, Credential, PkiError};
 
@@ -48,6 +49,8 @@ pub(crate) enum StepError {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot remove {}", path.display())]
     Remove { path: PathBuf, source: io::Error },
+    #[error("cannot make the filter for system calls of nodes: {0}")]
+    Seccomp(String),
     #[error("the first process of {0} was started before")]
     Started(Name),
     #[error("it is not ready after {0} s")]
@@ -66,6 +69,7 @@ pub(crate) struct Apply<'a> {
     patience: Duration,
     deadline: Instant,
     segments: Netlink,
+    filters: seccomp::Filters,
     nodes: BTreeMap<Name, RunningNode>,
     waiting: BTreeMap<Name, Waiting>,
     authority: Option<Authority>,
@@ -88,6 +92,7 @@ impl<'a> Apply<'a> {
             patience,
             deadline: Instant::now() + patience,
             segments: Netlink::open()?,
+            filters: seccomp::filters(ids).map_err(|it| StepError::Seccomp(it.to_string()))?,
             nodes: BTreeMap::new(),
             waiting: BTreeMap::new(),
             authority: None,
@@ -254,7 +259,7 @@ impl<'a> Apply<'a> {
         let control = folder.control();
         let control = packet::listen(&control)
             .map_err(|source| StepError::Write { path: control, source })?;
-        let waiting = launch::create(&Blueprint {
+        let blueprint = Blueprint {
             hostname: node.name.to_string(),
             root: RootFolders {
                 lower: lower_folder(&self.order.images, &node.image),
@@ -267,7 +272,8 @@ impl<'a> Apply<'a> {
             logs: folder.logs(),
             control,
             ids: self.ids,
-        })?;
+        };
+        let waiting = launch::create(&blueprint, &self.filters)?;
         let path = folder.process();
         let written = Process::of(waiting.child.pid)
             .and_then(|process| write_record(&path, &process).map(|()| process));
