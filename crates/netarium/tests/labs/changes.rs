@@ -36,7 +36,11 @@ pub(crate) fn a_node_that_is_added_or_removed_leaves_the_others_alone() {
     let others: Vec<&String> = steps.iter().filter(others).collect();
     assert_eq!(
         others,
-        ["replace file alice:/etc/hosts", "replace file bob:/etc/hosts", "replace file router:/etc/hosts"]
+        [
+            "replace file alice:/etc/hosts",
+            "replace file bob:/etc/hosts",
+            "replace file router:/etc/hosts"
+        ]
     );
     lab.assert_healthy();
     assert!(lab.ping("carol", "10.2.0.2"));
@@ -126,7 +130,9 @@ pub(crate) fn a_service_is_added_changed_and_removed() {
     lab.replace("9090", "9191");
     assert_eq!(lab.up(), ["remove service bob/more", "create service bob/more"]);
     assert!(reaches(&lab, "9191") && !reaches(&lab, "9090"));
-    lab.rewrite(|text| text.lines().filter(|it| !it.contains("more")).map(|it| format!("{it}\n")).collect());
+    lab.rewrite(|text| {
+        text.lines().filter(|it| !it.contains("more")).map(|it| format!("{it}\n")).collect()
+    });
     assert_eq!(lab.up(), ["remove service bob/more"]);
     assert!(!reaches(&lab, "9191") && reaches(&lab, "8080"));
     assert_eq!(lab.services("bob")[0].pid, web, "the other service was started anew");
@@ -153,7 +159,10 @@ pub(crate) fn what_was_changed_by_hand_is_found_and_mended() {
     mended("ip address delete 10.1.0.2/24 dev eth0", &["create address alice:eth0 10.1.0.2"]);
     mended("ip address add 10.1.0.77/24 dev eth0", &["remove address alice:eth0 10.1.0.77"]);
     mended("ip route delete default", &["create route alice 0.0.0.0/0"]);
-    mended("ip link set eth0 down", &["remove interface alice:eth0", "create interface alice:eth0"]);
+    mended(
+        "ip link set eth0 down",
+        &["remove interface alice:eth0", "create interface alice:eth0"],
+    );
     mended("ip link set eth0 mtu 1300", &["create interface alice:eth0"]);
     mended("ip link delete eth0", &["create interface alice:eth0"]);
     mended("echo 1 > /proc/sys/net/ipv4/ip_forward", &["replace sysctl alice net.ipv4.ip_forward"]);

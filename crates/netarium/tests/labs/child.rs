@@ -8,7 +8,8 @@ use netarium::folder::DataFolder;
 use netarium::lab::{Lab, UpOptions};
 use netarium::lab_file::LabFile;
 
-use crate::lab::run;
+use crate::lab::{run, wait_until};
+use crate::traces;
 
 /// The first argument of such a process; the second is the data folder. The text of the lab file
 /// comes over standard input.
@@ -77,11 +78,15 @@ impl Up {
         panic!("up ended and never said {words}");
     }
 
-    /// Kills it (SIGKILL). Says whether it had not ended before.
+    /// Kills it (SIGKILL). Says whether it had not ended before. Its stages must end with it.
     pub(crate) fn kill(mut self) -> bool {
         let runs = self.process.try_wait().unwrap().is_none();
+        let stages = traces::stages_of(self.process.id());
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+        wait_until("the stages of a killed up have ended", || {
+            traces::still_stages(&stages).is_empty()
+        });
         runs
     }
 

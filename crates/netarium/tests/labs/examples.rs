@@ -44,7 +44,6 @@ pub(crate) fn both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_
     lab.assert_healthy();
     assert_eq!(lab.up(), Vec::<String>::new(), "a second up has something to do");
 
-
     let internet = [
         ("router", "eth0"),
         ("router", "eth1"),

@@ -159,7 +159,10 @@ nodes:
     let lab = TestLab::of_host("host-mounts", body);
     lab.up();
     lab.assert_healthy();
-    lab.sh("alice", "touch /var/log/x /var/cache/x && test -d /var/lib/dpkg && test ! -e /var/tmp/x");
+    lab.sh(
+        "alice",
+        "touch /var/log/x /var/cache/x && test -d /var/lib/dpkg && test ! -e /var/tmp/x",
+    );
     lab.down();
     drop(disk);
 }

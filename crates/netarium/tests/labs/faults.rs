@@ -83,7 +83,8 @@ pub(crate) fn a_killed_init_is_seen_and_its_node_mended() {
         assert!(steps.contains(&format!("create node {node}")), "{steps:#?}");
         assert_works(&lab);
         let now = lab.inits(&ALL);
-        let anew: Vec<usize> = (0..ALL.len()).filter(|other| inits[*other] != now[*other]).collect();
+        let anew: Vec<usize> =
+            (0..ALL.len()).filter(|other| inits[*other] != now[*other]).collect();
         assert_eq!(anew, [place], "after {node} was killed");
     }
     assert!(lab.inits(&ALL).iter().zip(&before).all(|(now, then)| now != then));
@@ -104,7 +105,9 @@ pub(crate) fn a_killed_service_is_started_again() {
     };
     let pid = web().pid.unwrap().to_string();
     lab.ok("bob", &["kill", "-9", &pid]);
-    wait_until("it was started again", || web().restarts == 1 && web().state == ServiceState::Ready);
+    wait_until("it was started again", || {
+        web().restarts == 1 && web().state == ServiceState::Ready
+    });
     assert_ne!(web().pid.unwrap().to_string(), pid);
     wait_until("the lab is healthy", || lab.ailments().is_empty());
     assert_works(&lab);

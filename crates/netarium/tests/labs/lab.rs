@@ -1,6 +1,5 @@
 //! A lab of a test: brought up, asked, and taken down with nothing left.
 
-
 use std::error::Error;
 use std::fs;
 use std::io::{Read, Write};
@@ -149,7 +148,10 @@ impl TestLab {
     pub(crate) fn down(&self) {
         self.note();
         let was_up = self.keeper().is_some();
-        assert!(!was_up || self.seen.lock().unwrap().processes() > 0, "nothing was seen of the lab");
+        assert!(
+            !was_up || self.seen.lock().unwrap().processes() > 0,
+            "nothing was seen of the lab"
+        );
         if let Err(error) = run(self.lab.down(&|_| ())) {
             panic!("down: {}", in_words(&error));
         }
@@ -227,7 +229,11 @@ impl TestLab {
     /// What ip(8) says in a node.
     pub(crate) fn ip(&self, node: &str, words: &[&str]) -> Value {
         let text = self.ok(node, &[&["ip", "-j"], words].concat());
-        if text.trim().is_empty() { Value::Array(vec![]) } else { serde_json::from_str(&text).unwrap() }
+        if text.trim().is_empty() {
+            Value::Array(vec![])
+        } else {
+            serde_json::from_str(&text).unwrap()
+        }
     }
 
     /// Whether a node gets an answer from an address to an ICMP echo request.
@@ -289,7 +295,8 @@ impl Conversation {
         while answer.last() != Some(&b'\n') {
             let mut fds = [rustix::event::PollFd::new(&self.from, rustix::event::PollFlags::IN)];
             let patience = PATIENCE.try_into().unwrap();
-            let heard = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&patience)));
+            let heard =
+                rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&patience)));
             assert!(heard.unwrap() > 0, "nothing is said");
             let mut byte = [0];
             assert_eq!(self.from.read(&mut byte).unwrap(), 1, "it ended");

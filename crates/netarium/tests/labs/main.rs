@@ -22,16 +22,21 @@ mod segments;
 mod tunnels;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 
 /// The names of tests are those of their functions, after that of their file.
 macro_rules! tests {
     ($($file:ident: $($name:ident)*;)*) => {
-        vec![$($(Trial::test(
-            concat!(stringify!($file), "::", stringify!($name)),
-            || { $file::$name(); Ok(()) },
-        ),)*)*]
+        vec![$($({
+            let name = concat!(stringify!($file), "::", stringify!($name));
+            Trial::test(name, || {
+                let _lock = owner::lock(name);
+                $file::$name();
+                Ok(())
+            })
+        },)*)*]
     };
 }
 
@@ -40,13 +45,17 @@ fn main() -> ExitCode {
     if let Some(code) = child::run_if_child() {
         return code;
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Tests wait more than they compute.
+    arguments.test_threads.get_or_insert(4);
     let mut all = tests();
+    let public = Arc::default();
     if rustix::process::geteuid().is_root() {
+        let names: Vec<String> = all.iter().map(|trial| trial.name().to_owned()).collect();
         all.extend(tests_of_root());
+        all.extend(owner::as_users(&names, &public));
     }
-    let run = || libtest_mimic::run(&arguments, all);
-    if arguments.list { run().exit_code() } else { owner::run_as_everybody(run) }
+    libtest_mimic::run(&arguments, all).exit_code()
 }
 
 /// Those that take longest come first.

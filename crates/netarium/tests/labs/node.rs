@@ -130,7 +130,8 @@ pub(crate) fn a_node_sees_its_own_devices_processes_and_interfaces_only() {
     let lab = TestLab::of_host("node-sight", PAIR);
     lab.up();
     let devices = lab.ok("alice", &["ls", "/dev"]);
-    let expected = "fd full mqueue net null ptmx pts random shm stderr stdin stdout tty urandom zero";
+    let expected =
+        "fd full mqueue net null ptmx pts random shm stderr stdin stdout tty urandom zero";
     assert_eq!(devices.split_ascii_whitespace().collect::<Vec<_>>().join(" "), expected);
     lab.sh("alice", "test -c /dev/net/tun && echo x > /dev/null && test -c /dev/ptmx");
     let run = "ip tuntap add mode tun name tun9 && ip link delete tun9";
@@ -151,7 +152,10 @@ pub(crate) fn what_a_node_writes_is_its_own() {
     let lab = TestLab::of_host("node-files", PAIR);
     lab.up();
     let mark = "/etc/netarium-test-mark";
-    lab.sh("alice", &format!("echo mine > {mark} && echo mine > /tmp/mark && echo > /var/log/mark"));
+    lab.sh(
+        "alice",
+        &format!("echo mine > {mark} && echo mine > /tmp/mark && echo > /var/log/mark"),
+    );
     assert_eq!(lab.ok("alice", &["cat", mark]), "mine\n");
     assert!(!lab.run("bob", &["cat", mark]).is_ok());
     assert!(fs::metadata(mark).is_err(), "a node writes to the host's file system");

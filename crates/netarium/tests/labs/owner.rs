@@ -4,12 +4,11 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
 
-use libtest_mimic::Conclusion;
+use libtest_mimic::{Failed, Trial};
 use netarium::folder::DataFolder;
-
-use crate::{lab, traces};
 
 /// Ordinary users, as `make test-users` makes them.
 const USERS: [(&str, Ids); 2] =
@@ -48,103 +47,93 @@ pub(crate) fn example_labs() -> PathBuf {
     std::env::var_os(LABS).map_or_else(ours, PathBuf::from)
 }
 
-/// Runs the tests as the caller and, if that is root, as everybody else.
-pub(crate) fn run_as_everybody(run: impl FnOnce() -> Conclusion) -> ExitCode {
-    let lock = lock();
-    println!("\ntests of labs, as {}", whoami());
-    let mut failed = run().has_failed();
-    failed |= !is_swept();
-    drop(lock);
-    if rustix::process::geteuid().is_root() {
-        let public = PublicFolder::new();
-        for (user, ids) in USERS {
-            failed |= !run_as(user, ids, &public);
-        }
-    }
-    ExitCode::from(u8::from(failed))
-}
-
-fn whoami() -> String {
-    std::env::var("USER").unwrap_or_else(|_| rustix::process::geteuid().as_raw().to_string())
-}
-
-/// One run of an owner at a time: names of labs are the same in all runs.
-fn lock() -> File {
-    let folder = folder();
+/// Keeps other runs of a test out until it has ended: the name of its lab is the same in all runs.
+pub(crate) fn lock(test: &str) -> File {
+    let folder = folder().join("tests");
     fs::create_dir_all(&folder).unwrap();
-    let lock = File::create(folder.join("tests.lock")).unwrap();
+    let lock = File::create(folder.join(test.replace("::", "-"))).unwrap();
     lock.lock().unwrap();
     lock
 }
 
-/// Whether nothing is left of all labs: no file, and no stage of this program, some of which end
-/// only when they see that their caller was killed.
-fn is_swept() -> bool {
-    lab::wait_until("all stages have ended", || traces::others_of_our_program().is_empty());
-    let labs = data().labs();
-    let left: Vec<_> = fs::read_dir(&labs).map_or_else(|_| vec![], |entries| {
-        entries.flatten().map(|entry| entry.path()).collect()
-    });
-    for path in &left {
-        eprintln!("left behind: {}", path.display());
-    }
-    left.is_empty()
+/// The tests with these names once more, as every ordinary user. Each runs in a process of its own.
+pub(crate) fn as_users(names: &[String], public: &Arc<PublicFolder>) -> Vec<Trial> {
+    let pairs = USERS.into_iter().flat_map(|user| names.iter().map(move |name| (user, name)));
+    let trial = |((user, ids), name): ((&'static str, Ids), &String)| {
+        let (test, public) = (name.clone(), Arc::clone(public));
+        Trial::test(format!("{user}::{name}"), move || run_as(user, ids, &test, &public))
+    };
+    pairs.map(trial).collect()
 }
 
-/// The test program and the labs, where every user can read them.
-struct PublicFolder(PathBuf);
+/// The test program and the labs, where every user can read them. It is made when it is needed.
+#[derive(Default)]
+pub(crate) struct PublicFolder(OnceLock<PathBuf>);
 
 impl PublicFolder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("netarium-labs-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        let public = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&path, public.clone()).unwrap();
-        fs::copy(std::env::current_exe().unwrap(), path.join("labs-test")).unwrap();
-        fs::set_permissions(path.join("labs-test"), public.clone()).unwrap();
-        for lab in fs::read_dir(example_labs()).unwrap() {
-            let lab = lab.unwrap();
-            let to = path.join("labs").join(lab.file_name());
-            fs::create_dir_all(&to).unwrap();
-            fs::copy(lab.path().join("lab.yaml"), to.join("lab.yaml")).unwrap();
-        }
-        Self(path)
+    fn path(&self) -> &Path {
+        self.0.get_or_init(|| {
+            let path = std::env::temp_dir().join(format!("netarium-labs-{}", std::process::id()));
+            fill(&path);
+            path
+        })
     }
 }
 
 impl Drop for PublicFolder {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
+        if let Some(path) = self.0.get() {
+            fs::remove_dir_all(path).ok();
+        }
     }
 }
 
-/// Runs the tests as another user. A user that is missing, or is not as it should be, is a failure.
-fn run_as(user: &str, ids: Ids, public: &PublicFolder) -> bool {
-    let Some(home) = home_of(user) else {
-        eprintln!("\nthere is no user {user}: `make test-users` makes the users of the tests");
-        return false;
-    };
+fn fill(path: &Path) {
+    let public = fs::Permissions::from_mode(0o755);
+    fs::create_dir(path).unwrap();
+    fs::set_permissions(path, public.clone()).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), path.join("labs-test")).unwrap();
+    fs::set_permissions(path.join("labs-test"), public).unwrap();
+    for lab in fs::read_dir(example_labs()).unwrap() {
+        let lab = lab.unwrap();
+        let to = path.join("labs").join(lab.file_name());
+        fs::create_dir_all(&to).unwrap();
+        fs::copy(lab.path().join("lab.yaml"), to.join("lab.yaml")).unwrap();
+    }
+}
+
+/// Runs a test as another user. A user that is missing, or is not as it should be, is a failure.
+fn run_as(user: &str, ids: Ids, test: &str, public: &PublicFolder) -> Result<(), Failed> {
+    let home = home_of(user).ok_or_else(|| {
+        format!("there is no user {user}: `make test-users` makes the users of the tests")
+    })?;
     let has_ids = ["/etc/subuid", "/etc/subgid"].iter().all(|file| {
         let text = fs::read_to_string(file).unwrap_or_default();
         text.lines().any(|line| line.split(':').next() == Some(user))
     });
     if has_ids != (ids == Ids::Subordinate) {
-        eprintln!("\nuser {user} must {}have subordinate ids", if has_ids { "not " } else { "" });
-        return false;
+        let not = if has_ids { "not " } else { "" };
+        return Err(format!("user {user} must {not}have subordinate ids (subuid(5))").into());
     }
     #[expect(clippy::disallowed_methods, reason = "the test program starts itself as another user")]
-    let status = Command::new("setpriv")
+    let output = Command::new("setpriv")
         .args(["--reuid", user, "--regid", user, "--init-groups"])
-        .arg(public.0.join("labs-test"))
-        .args(std::env::args_os().skip(1))
-        .current_dir(&public.0)
-        .env(LABS, public.0.join("labs"))
+        .arg(public.path().join("labs-test"))
+        .args(["--exact", test])
+        .current_dir(public.path())
+        .env(LABS, public.path().join("labs"))
         .env("HOME", &home)
         .env("USER", user)
         .env_remove("XDG_RUNTIME_DIR")
         .env_remove("NETARIUM_TEST_DATA")
-        .status();
-    status.is_ok_and(|status| status.success())
+        .stdin(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // A name that is no test's would succeed, too.
+    if output.status.success() && text.contains("1 passed") {
+        return Ok(());
+    }
+    Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 fn home_of(user: &str) -> Option<PathBuf> {

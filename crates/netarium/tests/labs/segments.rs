@@ -46,8 +46,11 @@ pub(crate) fn macvlan_bridge_and_veth_carry_both_families() {
         // ip(8) tells an empty object for each interface that it was not asked for.
         let found = told.as_array().unwrap().iter().find_map(|it| it["addr_info"].as_array());
         let found = found.unwrap_or_else(|| panic!("{node} {interface}: {told}"));
-        let mut all: Vec<String> =
-            found.iter().filter(|it| it["local"].is_string()).map(|it| format!("{}/{}", it["local"].as_str().unwrap(), it["prefixlen"])).collect();
+        let mut all: Vec<String> = found
+            .iter()
+            .filter(|it| it["local"].is_string())
+            .map(|it| format!("{}/{}", it["local"].as_str().unwrap(), it["prefixlen"]))
+            .collect();
         all.sort();
         all.join(" ")
     };
@@ -65,7 +68,11 @@ pub(crate) fn interfaces_have_the_names_macs_and_mtus_of_the_file() {
         let link = &told[0];
         assert_eq!(link["operstate"], "UP", "{link}");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (text(&link["linkinfo"]["info_kind"]), link["mtu"].as_u64().unwrap(), text(&link["address"]))
+        (
+            text(&link["linkinfo"]["info_kind"]),
+            link["mtu"].as_u64().unwrap(),
+            text(&link["address"]),
+        )
     };
     let derived = |node: &str, interface: &str| {
         let interface = InterfaceName::new(interface).unwrap();

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use netarium::folder::DataFolder;
@@ -62,22 +61,30 @@ impl Traces {
     }
 }
 
-/// The other processes that run the program that we are.
-pub(crate) fn others_of_our_program() -> Vec<u32> {
-    let program = |pid: &str| {
-        let found = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
-        Some((found.dev(), found.ino()))
-    };
-    let ours = program("self");
-    let all = processes().into_keys().filter(|pid| program(&pid.to_string()) == ours);
-    all.filter(|pid| *pid != std::process::id()).collect()
+/// The stages that descend from a process, with when they started.
+pub(crate) fn stages_of(ancestor: u32) -> BTreeMap<u32, u64> {
+    let all = processes();
+    let mut family = BTreeSet::from([ancestor]);
+    while all.iter().any(|(pid, it)| family.contains(&it.parent) && family.insert(*pid)) {}
+    let stages = all.iter().filter(|(pid, _)| {
+        family.contains(*pid) && command_line(**pid).starts_with("netarium-stage-")
+    });
+    stages.map(|(pid, it)| (*pid, it.started)).collect()
+}
+
+/// Those of these processes that are stages still. Some become the keeper or a node's first process.
+pub(crate) fn still_stages(some: &BTreeMap<u32, u64>) -> Vec<String> {
+    let is_same = |pid: u32, started: u64| stat(pid).is_some_and(|it| it.started == started);
+    let alive = some.iter().filter(|(pid, started)| is_same(**pid, **started));
+    let alive = alive.map(|(pid, _)| format!("{pid}: {}", command_line(*pid)));
+    alive.filter(|it| it.contains(": netarium-stage-")).collect()
 }
 
 /// All processes that have not ended. A zombie has: it only waits to be asked for its status.
 fn processes() -> BTreeMap<u32, Stat> {
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        entry.ok()?.file_name().to_str()?.parse::<u32>().ok()
-    });
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| stat(pid).map(|stat| (pid, stat))).collect()
 }
 
@@ -93,9 +100,9 @@ fn stat(pid: u32) -> Option<Stat> {
 /// Whether one of its arguments is the folder of the lab, or a path in it.
 fn bears_mark(pid: u32, folder: &Path) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    words.split(|byte| *byte == 0).any(|word| {
-        std::str::from_utf8(word).is_ok_and(|word| Path::new(word).starts_with(folder))
-    })
+    words
+        .split(|byte| *byte == 0)
+        .any(|word| std::str::from_utf8(word).is_ok_and(|word| Path::new(word).starts_with(folder)))
 }
 
 fn has_mount(pid: u32, folder: &Path) -> bool {
