@@ -82,8 +82,9 @@ pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusa
             mtu: segment.mtu,
         }));
     }
+    let hosts = HostLines::of(model);
     for (name, node) in &model.nodes {
-        add_node(&mut objects, model, name, node, &mut choice);
+        add_node(&mut objects, model, &hosts, name, &mut choice);
     }
     add_tunnels(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
@@ -178,7 +179,14 @@ fn is_ipv6(address: &IpNet) -> bool {
     address.addr().is_ipv6()
 }
 
-fn add_node(objects: &mut Objects, model: &Model, name: &Name, node: &Node, choice: &mut Choice) {
+fn add_node(
+    objects: &mut Objects,
+    model: &Model,
+    hosts: &HostLines<'_>,
+    name: &Name,
+    choice: &mut Choice,
+) {
+    let node = &model.nodes[name];
     objects.insert(Object::Node(NodeObject {
         name: name.clone(),
         image: ImageRef::from(&node.image),
@@ -195,7 +203,7 @@ fn add_node(objects: &mut Objects, model: &Model, name: &Name, node: &Node, choi
     }
     for (path, content) in [
         ("/etc/hostname", format!("{name}\n")),
-        ("/etc/hosts", hosts(model, name)),
+        ("/etc/hosts", hosts.seen_from(node)),
         ("/etc/resolv.conf", "# This lab has no name server; see /etc/hosts.\n".to_owned()),
     ] {
         objects.insert(file(name, path, content));
@@ -309,23 +317,39 @@ fn add_interfaces(
     }
 }
 
-/// What `/etc/hosts` of `node` says. Of a node with several addresses, those on a segment that it
-/// shares with `node` come first, since the first one found is used (hosts(5)).
-fn hosts(model: &Model, node: &Name) -> String {
-    let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-    let near: BTreeSet<&Name> = segments(model, node).collect();
-    for (name, other) in &model.nodes {
-        let (shared, apart): (Vec<_>, Vec<_>) =
-            other.interfaces.iter().partition(|it| near.contains(&it.segment));
-        for address in shared.into_iter().chain(apart).flat_map(|it| &it.addresses) {
-            text.push_str(&format!("{} {name}\n", address.addr()));
-        }
-    }
-    text
-}
+/// The lines of `/etc/hosts` about each node, interface by interface: written once, since in a
+/// large lab every node has those of all others.
+struct HostLines<'m>(Vec<Vec<(&'m Name, String)>>);
 
-fn segments<'a>(model: &'a Model, node: &Name) -> impl Iterator<Item = &'a Name> {
-    model.nodes[node].interfaces.iter().map(|it| &it.segment)
+impl<'m> HostLines<'m> {
+    fn of(model: &'m Model) -> Self {
+        let lines = |name: &Name, addresses: &[IpNet]| {
+            addresses.iter().map(|it| format!("{} {name}\n", it.addr())).collect::<String>()
+        };
+        let of_node = |(name, node): (&'m Name, &'m Node)| {
+            node.interfaces.iter().map(|it| (&it.segment, lines(name, &it.addresses))).collect()
+        };
+        Self(model.nodes.iter().map(of_node).collect())
+    }
+
+    /// What `/etc/hosts` of `node` says. Of a node with several addresses, those on a segment that
+    /// it shares with `node` come first, since the first one found is used (hosts(5)).
+    fn seen_from(&self, node: &Node) -> String {
+        let mut text =
+            String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+        let is_near = |segment: &Name| node.interfaces.iter().any(|it| it.segment == *segment);
+        for interfaces in &self.0 {
+            match interfaces.as_slice() {
+                [(_, lines)] => text.push_str(lines),
+                several => {
+                    let (shared, apart): (Vec<_>, Vec<_>) =
+                        several.iter().partition(|(segment, _)| is_near(segment));
+                    shared.iter().chain(&apart).for_each(|(_, lines)| text.push_str(lines));
+                }
+            }
+        }
+        text
+    }
 }
 
 fn add_tunnels(objects: &mut Objects, model: &Model, choice: &Choice) {

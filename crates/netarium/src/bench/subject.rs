@@ -110,7 +110,7 @@ fn work(call: &Call, order: &Order) -> std::result::Result<(), Failure> {
     let report = |event: Event| {
         let said = match event {
             Event::Wired => Said::Wired,
-            Event::Tunnel(_) => Said::Tunnel,
+            Event::Tunnel { .. } => Said::Tunnel,
             Event::Settled => Said::Settled,
             _ => return,
         };
