@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::feature::{Feature, Features};
 use crate::ipsec::{self, Esp};
-use crate::model::{Driver, Forwarding, Model, Node, Segment, Tunnel};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment, Tunnel};
 use crate::name::Name;
 use crate::object::{
     Address, Authority, Credential, File, ImageRef, Init, Interface, InterfaceSysctl, Lab,
@@ -82,9 +82,9 @@ pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusa
             mtu: segment.mtu,
         }));
     }
-    let hosts = HostLines::of(model);
+    let hosts = Hosts::of(model);
     for (name, node) in &model.nodes {
-        add_node(&mut objects, model, &hosts, name, &mut choice);
+        add_node(&mut objects, name, node, &hosts, &mut choice);
     }
     add_tunnels(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
@@ -181,19 +181,18 @@ fn is_ipv6(address: &IpNet) -> bool {
 
 fn add_node(
     objects: &mut Objects,
-    model: &Model,
-    hosts: &HostLines<'_>,
     name: &Name,
+    node: &Node,
+    hosts: &Hosts<'_>,
     choice: &mut Choice,
 ) {
-    let node = &model.nodes[name];
     objects.insert(Object::Node(NodeObject {
         name: name.clone(),
         image: ImageRef::from(&node.image),
         limits: node.limits,
     }));
     add_sysctls(objects, name, node, choice);
-    add_interfaces(objects, model, name, node, choice);
+    add_interfaces(objects, hosts.model, name, node, choice);
     for route in &node.routes {
         objects.insert(Object::Route(Route {
             node: name.clone(),
@@ -203,7 +202,7 @@ fn add_node(
     }
     for (path, content) in [
         ("/etc/hostname", format!("{name}\n")),
-        ("/etc/hosts", hosts.seen_from(node)),
+        ("/etc/hosts", hosts.text(name)),
         ("/etc/resolv.conf", "# This lab has no name server; see /etc/hosts.\n".to_owned()),
     ] {
         objects.insert(file(name, path, content));
@@ -317,39 +316,49 @@ fn add_interfaces(
     }
 }
 
-/// The lines of `/etc/hosts` about each node, interface by interface: written once, since in a
-/// large lab every node has those of all others.
-struct HostLines<'m>(Vec<Vec<(&'m Name, String)>>);
+/// What `/etc/hosts` says about each node, in each of the orders in which it may be said.
+struct Hosts<'a> {
+    model: &'a Model,
+    /// Each node with its lines in the order of its interfaces, which is right for almost everybody.
+    /// A thousand nodes are told of a thousand: nothing is looked up or put together twice.
+    plain: Vec<(&'a Name, &'a [model::Interface], String)>,
+}
 
-impl<'m> HostLines<'m> {
-    fn of(model: &'m Model) -> Self {
-        let lines = |name: &Name, addresses: &[IpNet]| {
-            addresses.iter().map(|it| format!("{} {name}\n", it.addr())).collect::<String>()
+impl<'a> Hosts<'a> {
+    fn of(model: &'a Model) -> Self {
+        let lines = |(name, node): (&'a Name, &'a Node)| {
+            (name, node.interfaces.as_slice(), host_lines(name, &node.interfaces))
         };
-        let of_node = |(name, node): (&'m Name, &'m Node)| {
-            node.interfaces.iter().map(|it| (&it.segment, lines(name, &it.addresses))).collect()
-        };
-        Self(model.nodes.iter().map(of_node).collect())
+        Self { model, plain: model.nodes.iter().map(lines).collect() }
     }
 
-    /// What `/etc/hosts` of `node` says. Of a node with several addresses, those on a segment that
-    /// it shares with `node` come first, since the first one found is used (hosts(5)).
-    fn seen_from(&self, node: &Node) -> String {
+    /// The text for `node`. Of another with several addresses, those on a segment that it shares
+    /// with `node` come first, since the first one found is used (hosts(5)).
+    fn text(&self, node: &Name) -> String {
         let mut text =
             String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-        let is_near = |segment: &Name| node.interfaces.iter().any(|it| it.segment == *segment);
-        for interfaces in &self.0 {
-            match interfaces.as_slice() {
-                [(_, lines)] => text.push_str(lines),
-                several => {
-                    let (shared, apart): (Vec<_>, Vec<_>) =
-                        several.iter().partition(|(segment, _)| is_near(segment));
-                    shared.iter().chain(&apart).for_each(|(_, lines)| text.push_str(lines));
-                }
+        let near: BTreeSet<&Name> =
+            self.model.nodes[node].interfaces.iter().map(|it| &it.segment).collect();
+        for (name, interfaces, plain) in &self.plain {
+            let is_shared = |it: &model::Interface| near.contains(&it.segment);
+            if interfaces.len() < 2 || interfaces.is_sorted_by_key(|it| !is_shared(it)) {
+                text.push_str(plain);
+            } else {
+                let (shared, apart): (Vec<_>, Vec<_>) =
+                    interfaces.iter().partition(|it| is_shared(it));
+                text.push_str(&host_lines(name, shared.into_iter().chain(apart)));
             }
         }
         text
     }
+}
+
+fn host_lines<'a>(
+    name: &Name,
+    interfaces: impl IntoIterator<Item = &'a model::Interface>,
+) -> String {
+    let addresses = interfaces.into_iter().flat_map(|it| &it.addresses);
+    addresses.map(|address| format!("{} {name}\n", address.addr())).collect()
 }
 
 fn add_tunnels(objects: &mut Objects, model: &Model, choice: &Choice) {

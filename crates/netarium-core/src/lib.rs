@@ -32,3 +32,4 @@ pub mod plan;
 
 pub mod control;
 pub mod outcome;
+pub mod verdict;

@@ -13,6 +13,8 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The most descriptors that come with one message.
 const MOST_FDS: usize = 3;
@@ -22,7 +24,7 @@ const MOST_FDS: usize = 3;
 /// # Errors
 /// If something is there already, or the folder cannot be written.
 pub(crate) fn listen(path: &Path) -> io::Result<OwnedFd> {
-    let socket = socket()?;
+    let socket = socket(SocketFlags::CLOEXEC)?;
     let near = Near::open(path)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(near.path())?)?;
     rustix::net::listen(&socket, 64)?;
@@ -34,7 +36,11 @@ pub(crate) fn listen(path: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// If nobody listens there.
 pub(crate) fn connect(path: &Path) -> io::Result<OwnedFd> {
-    let socket = socket()?;
+    connect_with(path, SocketFlags::CLOEXEC)
+}
+
+fn connect_with(path: &Path, flags: SocketFlags) -> io::Result<OwnedFd> {
+    let socket = socket(flags)?;
     let near = Near::open(path)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(near.path())?)?;
     Ok(socket)
@@ -102,14 +108,44 @@ pub(crate) fn wait(socket: &OwnedFd, longest: Duration) -> io::Result<bool> {
     }
 }
 
-fn socket() -> io::Result<OwnedFd> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    );
-    Ok(socket?)
+fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
+
+/// A connected socket that never blocks a thread.
+#[derive(Debug)]
+pub(crate) struct AsyncSocket(AsyncFd<OwnedFd>);
+
+impl AsyncSocket {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    /// If nobody listens there; `WouldBlock` if too many wait there to be accepted.
+    #[expect(unsafe_code, reason = "tokio wants a word that nobody else closes the descriptor")]
+    pub(crate) fn connect(path: &Path) -> io::Result<Self> {
+        let socket = connect_with(path, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        // SAFETY: an OwnedFd is the same open descriptor for as long as it lives, and nothing
+        // replaces this one.
+        Ok(Self(unsafe { AsyncFd::register(socket) }?))
+    }
+
+    /// Sends one message, with descriptors.
+    ///
+    /// # Errors
+    /// If the other end is closed.
+    pub(crate) async fn send(&self, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.0.async_io(Interest::WRITABLE, |socket| send(socket, message, fds)).await
+    }
+
+    /// Receives one message of at most `longest` bytes. An empty message means that the other end
+    /// was closed.
+    ///
+    /// # Errors
+    /// If the socket fails, or the message is longer.
+    pub(crate) async fn receive(&self, longest: usize) -> io::Result<Vec<u8>> {
+        let received = self.0.async_io(Interest::READABLE, |socket| receive(socket, longest));
+        received.await.map(|(message, _)| message)
+    }
 }
 
 /// A path that fits into a socket address, which has room for 107 bytes: the folder is named by a

@@ -71,13 +71,7 @@ impl Control {
     /// If it is a refusal, or there is none.
     pub(crate) fn hear(&self) -> Result<(Reply, Vec<OwnedFd>), ControlError> {
         let (words, fds) = packet::receive(&self.0, LONGEST).map_err(ControlError::Talk)?;
-        if words.is_empty() {
-            return Err(ControlError::Ended);
-        }
-        match serde_json::from_slice(&words).map_err(ControlError::Words)? {
-            Reply::Refused(reason) => Err(ControlError::Refused(reason)),
-            reply => Ok((reply, fds)),
-        }
+        Ok((reply(&words)?, fds))
     }
 
     /// Waits until there is an answer; `false` if the time is over before.
@@ -86,5 +80,19 @@ impl Control {
     /// If the socket fails.
     pub(crate) fn wait(&self, longest: Duration) -> Result<bool, ControlError> {
         packet::wait(&self.0, longest).map_err(ControlError::Talk)
+    }
+}
+
+/// The answer that these words are.
+///
+/// # Errors
+/// If they are a refusal, none at all, or not understood.
+pub(super) fn reply(words: &[u8]) -> Result<Reply, ControlError> {
+    if words.is_empty() {
+        return Err(ControlError::Ended);
+    }
+    match serde_json::from_slice(words).map_err(ControlError::Words)? {
+        Reply::Refused(reason) => Err(ControlError::Refused(reason)),
+        reply => Ok(reply),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`worker`] is the process inside a lab that does the work, [`apply`] does steps,
 //! [`observe`] looks at what is there. Below them: [`node`], [`wiring`], [`files`], [`control`] to a
-//! node's first process, [`tunnels`] and [`vici`] to its daemon, and the [`journal`].
+//! node's first process, [`run`] for programs beside its services, [`tunnels`] and [`vici`] to its daemon, and
+//! the [`journal`].
 
 pub(crate) mod apply;
 pub(crate) mod control;
@@ -11,6 +12,7 @@ pub(crate) mod journal;
 pub(crate) mod keeper;
 pub(crate) mod node;
 pub(crate) mod observe;
+pub(crate) mod run;
 pub(crate) mod sweep;
 pub(crate) mod tunnels;
 pub(crate) mod vici;
