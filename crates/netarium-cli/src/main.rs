@@ -1,48 +1,71 @@
-//! The `netarium` command.
-use netarium::{event::Event, folder::DataFolder, lab::*, lab_file::LabFile};
-fn main() -> anyhow::Result<()> {
+//! The `netarium` command: what is typed is parsed, the lab is chosen, the library is called, and
+//! the answer is printed.
+//!
+//! ```text
+//! args ──▶ choose ──▶ commands ──▶ netarium (the library)
+//!                        │
+//!                        ▼
+//!                 print, report ──▶ terminal
+//! ```
+//!
+//! Data goes to standard output, everything else to standard error.
+
+mod args;
+mod choose;
+mod commands;
+mod complete;
+mod ending;
+mod interrupt;
+mod print;
+mod report;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command, Image};
+use crate::commands::Context;
+use crate::ending::Ending;
+
+fn main() -> ExitCode {
+    // Parts of the library run in processes of their own, which are this program called again.
     netarium::run_if_stage();
-    let args: Vec<String> = std::env::args().collect();
-    let rt = tokio::runtime::Runtime::new()?;
-    let start = std::time::Instant::now();
-    let report =
-        |event: Event| eprintln!("{:>8.1} ms {event:?}", start.elapsed().as_secs_f64() * 1e3);
-    rt.block_on(async {
-        let data = DataFolder::of_owner();
-        let file = LabFile::read(std::path::Path::new(&args[2]))?;
-        let lab = Lab::named(&data, &file.model.lab);
-        match args[1].as_str() {
-            "up" => {
-                let keep = if args.len() > 3 { AfterFailure::Keep } else { AfterFailure::Undo };
-                match lab
-                    .up(&file, UpOptions { after_failure: keep, ..Default::default() }, &report)
-                    .await
-                {
-                    Ok(s) => println!("{} steps", s.len()),
-                    Err(e) => {
-                        println!("error: {e}");
-                        let mut s = std::error::Error::source(&e);
-                        while let Some(x) = s {
-                            println!("  cause: {x}");
-                            s = x.source();
-                        }
-                    }
-                }
-            }
-            "down" => println!("{}", lab.down(&report).await?),
-            "status" => {
-                let s = lab.status().await?;
-                println!("{:?}", s.state);
-                for x in s.steps {
-                    println!("  {x}");
-                }
-                for x in s.findings {
-                    println!("  {} {}", x.0, x.1);
-                }
-            }
-            _ => {}
+    let arguments = Arguments::parse();
+    let style = print::Style::of(arguments.output);
+    let ending = run(arguments, style).unwrap_or_else(|error| report::error(&error, style));
+    ending.into()
+}
+
+fn run(arguments: Arguments, style: print::Style) -> anyhow::Result<Ending> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ending = runtime.block_on(call(arguments.command, &Context::new(style)));
+    // A thread that waits for a lock or a program must not keep the command from ending.
+    runtime.shutdown_background();
+    ending
+}
+
+async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
+    match command {
+        Command::Up(up) => commands::up::up(context, up).await,
+        Command::Down(down) => commands::down::down(context, down).await,
+        Command::Ls => commands::list::ls(context),
+        Command::Ps(ps) => commands::list::ps(context, ps.lab.as_deref()),
+        Command::Status(status) => commands::status::status(context, status.lab.as_deref()).await,
+        Command::Plan(plan) => commands::status::plan(context, plan.lab.as_deref()).await,
+        Command::Validate(it) => commands::file::validate(context, it.lab.as_deref()),
+        Command::Inspect(it) => commands::file::inspect(context, it.lab.as_deref()).await,
+        Command::Exec(exec) => commands::exec::exec(context, exec).await,
+        Command::Shell(shell) => commands::exec::shell(context, shell).await,
+        Command::Logs(logs) => commands::logs::logs(context, &logs),
+        Command::Check(check) => commands::check::check(context, check).await,
+        Command::Doctor => commands::doctor::doctor(context).await,
+        Command::Image(Image::Ls) => commands::image::ls(context),
+        Command::Image(Image::Build { name, lab }) => {
+            commands::image::build(context, &name, lab.as_deref()).await
         }
-        eprintln!("{:?}", start.elapsed());
-        Ok(())
-    })
+        Command::Image(Image::Rm { images }) => commands::image::rm(context, &images).await,
+        Command::Schema => commands::file::schema(),
+        Command::Completions { shell } => complete::print(shell),
+    }
 }

@@ -239,6 +239,9 @@ fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice)
     if choice.ipv6 {
         settings.extend([
             ("net/ipv6/conf/all/forwarding", forward),
+            // The plan has no duplicates, and a router that still looks for them cannot yet ask for
+            // its neighbours: for seconds it would forward nothing.
+            ("net/ipv6/conf/default/accept_dad", "0"),
             ("net/ipv6/conf/default/accept_ra", "0"),
             // An interface without IPv6 addresses stays silent in IPv6.
             ("net/ipv6/conf/default/disable_ipv6", "1"),

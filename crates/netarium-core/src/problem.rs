@@ -178,7 +178,7 @@ impl Problems {
 }
 
 /// The known word that was probably meant, or all of them if they are few.
-pub(crate) fn suggestion(word: &str, known: Vec<&str>) -> Option<String> {
+pub fn suggestion(word: &str, known: Vec<&str>) -> Option<String> {
     // People write the beginning of a word, or more of it than there is.
     let longer = |a: &str, b: &str| b.len() >= 3 && a.starts_with(b);
     if let Some(known) = known.iter().find(|known| longer(known, word) || longer(word, known)) {

@@ -168,6 +168,34 @@ pub enum LabError {
 
 type Result<T> = std::result::Result<T, LabError>;
 
+impl LabError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(_) => {
+                Some("`netarium doctor` tells what this machine has and lacks".to_owned())
+            }
+            Self::Image { source, .. } => source.hint(),
+            Self::Folder { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("set NETARIUM_DATA to a folder that you can write".to_owned())
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
+                    "the disk is full: free some space, or set NETARIUM_DATA to a folder on \
+                     another disk"
+                        .to_owned(),
+                ),
+                _ => None,
+            },
+            Self::Ids(source) => source.hint(),
+            Self::Stage(source) => source.hint(),
+            Self::Step(failure) => failure.hint.clone(),
+            Self::NotUp(_) => Some("`netarium up` brings it up".to_owned()),
+            _ => None,
+        }
+    }
+}
+
 impl Lab {
     /// The lab called `name` of the owner of `data`.
     pub fn named(data: &DataFolder, name: &Name) -> Self {
@@ -275,19 +303,34 @@ impl Lab {
         let before = self.observe().await?.objects;
         let steps = plan::diff(&objects, &before);
         report(Event::Planned { steps: steps.len() });
+        let file_before = self.file().ok();
+        if let Err(error) = self.make(file, &steps, options.patience, report).await {
+            if options.after_failure == AfterFailure::Undo {
+                report(Event::Undoing);
+                // The first error is the one to be told; that not all was undone is told beside it.
+                if let Err(error) = self.undo(&before, file_before.as_ref(), report).await {
+                    report(Event::Warning(format!("not all could be undone: {error}")));
+                }
+            }
+            return Err(error);
+        }
+        self.forget_logs();
+        report(Event::Settled);
+        Ok(steps)
+    }
+
+    async fn make(
+        &self,
+        file: &LabFile,
+        steps: &[Step],
+        patience: Duration,
+        report: Report<'_>,
+    ) -> Result<()> {
         if self.state() == State::Down {
             self.create_folder()?;
         }
         self.write_records(file)?;
-        if let Err(error) = self.apply(&steps, options.patience, report).await {
-            if options.after_failure == AfterFailure::Undo {
-                report(Event::Undoing);
-                self.undo(&before, report).await?;
-            }
-            return Err(error);
-        }
-        report(Event::Settled);
-        Ok(steps)
+        self.apply(steps, patience, report).await
     }
 
     /// Takes the lab down, whatever state it is in. Says whether there was anything.
@@ -296,6 +339,7 @@ impl Lab {
     /// What could not be taken down. Whatever can be is.
     pub async fn down(&self, report: Report<'_>) -> Result<bool> {
         let lock = self.lock(report).await?;
+        self.forget_logs();
         let was_there = self.clear_all().await?;
         lock.remove();
         Ok(was_there)
@@ -441,10 +485,18 @@ impl Lab {
     }
 
     /// Takes what was made since `before` away again.
-    async fn undo(&self, before: &Objects, report: Report<'_>) -> Result<()> {
+    async fn undo(
+        &self,
+        before: &Objects,
+        file_before: Option<&LabFile>,
+        report: Report<'_>,
+    ) -> Result<()> {
         self.put_logs_aside();
         if before.is_empty() {
             return self.clear_all().await.map(drop);
+        }
+        if let Some(file) = file_before {
+            self.write_records(file)?;
         }
         let now = self.observe().await?.objects;
         self.apply(&plan::diff(before, &now), PATIENCE, report).await
@@ -453,13 +505,21 @@ impl Lab {
     /// Logs of a lab that is about to go, for looking at why it failed. There may be none.
     fn put_logs_aside(&self) {
         let aside = self.failed_logs();
-        fs::remove_dir_all(&aside).ok();
+        self.forget_logs();
         let Ok(nodes) = fs::read_dir(self.folder.path().join("nodes")) else { return };
         if fs::create_dir_all(&aside).is_ok() {
             for node in nodes.flatten() {
                 fs::rename(node.path().join("logs"), aside.join(node.file_name())).ok();
             }
         }
+    }
+
+    /// Removes the logs that were put aside, if there are any.
+    fn forget_logs(&self) {
+        let aside = self.failed_logs();
+        fs::remove_dir_all(&aside).ok();
+        // Those of other labs may be there, and then it stays.
+        aside.parent().map(fs::remove_dir);
     }
 
     /// Removes what a lab that is not up has left, if anything.

@@ -83,6 +83,17 @@ impl Images {
     }
 }
 
+/// The built-in image, and those that a lab file tells how to make, whether a node uses them or not.
+/// What has a mistake is left out.
+pub fn recipes(spec: Option<&Spec>) -> Vec<Recipe> {
+    let known = match spec {
+        Some(spec) => Images::resolve(spec, &mut Problems::default()).known,
+        None => BTreeMap::from([("base".to_owned(), base())]),
+    };
+    let recipe = |image| if let Image::Recipe(recipe) = image { Some(recipe) } else { None };
+    known.into_values().flatten().filter_map(recipe).collect()
+}
+
 fn base() -> Option<Image> {
     let packages = BASE_PACKAGES.iter().map(|package| (*package).to_owned()).collect();
     let name = Name::new("base").ok()?;

@@ -19,7 +19,7 @@ mod tunnels;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub use images::BASE_PACKAGES;
+pub use images::{BASE_PACKAGES, recipes};
 
 use self::images::Images;
 use self::interfaces::Taken;

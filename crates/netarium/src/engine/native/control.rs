@@ -16,7 +16,7 @@ pub(crate) struct Control(OwnedFd);
 /// Why the first process of a node did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum ControlError {
+pub enum ControlError {
     /// Nobody listens.
     #[error("cannot reach the first process of the node")]
     Connect(#[source] io::Error),

@@ -1,0 +1,258 @@
+//! The command line as it is typed. Nothing is looked up or decided here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+/// Virtual networks out of containers: bring a lab up, check it, take it down
+#[derive(Debug, Parser)]
+#[command(name = "netarium", version, max_term_width = 100, subcommand_required = true)]
+#[command(arg_required_else_help = true, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+const AFTER_HELP: &str = "\
+A LAB is the path of a lab file or of its folder, or the name of a lab that is up. Without one it
+is lab.yaml in the current folder.
+
+Exit codes: 0 fine, 1 a check failed or the lab is not healthy, 2 wrong usage or a mistake in the
+lab file, 3 the machine refused.";
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print nothing but data and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Tell every step
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring a lab up, or to what its file says now
+    Up(Up),
+    /// Take a lab down
+    Down(Down),
+    /// List the labs that are up
+    Ls,
+    /// Show a lab's nodes, their interfaces and services
+    Ps(OneLab),
+    /// Tell whether a lab is healthy, else what differs and why
+    Status(OneLab),
+    /// Show what `up` would do
+    Plan(OneLab),
+    /// Look for mistakes in a lab file
+    Validate(OneLab),
+    /// Print all that is known about a lab as JSON
+    Inspect(OneLab),
+    /// Run a program in a node
+    Exec(Exec),
+    /// Open a shell in a node
+    Shell(OpenShell),
+    /// Show what a node's services wrote
+    Logs(Logs),
+    /// Find out whether the lab does what its file demands
+    Check(Check),
+    /// Tell what this machine has and lacks
+    Doctor,
+    /// Manage images
+    #[command(subcommand)]
+    Image(Image),
+    /// Print the JSON Schema of the lab file
+    Schema,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneLab {
+    /// Path of a lab file or its folder, or name of a lab that is up
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) lab: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) lab: OneLab,
+    /// After a failure, leave what was made for looking at
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// How long services and tunnels may take to be ready: 500ms, 60s, 2m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) lab: OneLab,
+    /// All labs that are up
+    #[arg(long, conflicts_with = "lab")]
+    pub(crate) all: bool,
+}
+
+/// Names a node of a lab.
+#[derive(Debug, Args)]
+pub(crate) struct InLab {
+    /// Path or name of the lab [default: lab.yaml, else the only lab that is up]
+    #[arg(short, long, value_name = "LAB", value_hint = ValueHint::AnyPath)]
+    pub(crate) lab: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) lab: InLab,
+    /// Make no terminal, also if there is one here
+    #[arg(short = 'T', long)]
+    pub(crate) no_terminal: bool,
+    /// Set a variable of the environment
+    #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) environment: Vec<(String, String)>,
+    /// The folder to start in [default: /root]
+    #[arg(short = 'w', long, value_hint = ValueHint::Other)]
+    pub(crate) folder: Option<String>,
+    /// The node
+    pub(crate) node: String,
+    /// The program and its arguments; there is no shell
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) program: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OpenShell {
+    #[command(flatten)]
+    pub(crate) lab: InLab,
+    /// The node
+    pub(crate) node: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) lab: InLab,
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin with the last lines of each service, this many
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    pub(crate) lines: Option<usize>,
+    /// The node
+    pub(crate) node: String,
+    /// One service only
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) lab: OneLab,
+    /// Only the checks of this name; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// List the images on this machine
+    Ls,
+    /// Build an image, also if it is there already
+    Build {
+        /// An image of the lab file, or `base`
+        name: String,
+        /// The lab file whose `images` has it [default: lab.yaml]
+        #[arg(short, long, value_name = "LAB", value_hint = ValueHint::AnyPath)]
+        lab: Option<PathBuf>,
+    },
+    /// Remove images
+    Rm {
+        /// Names, digests, or beginnings of digests
+        #[arg(required = true)]
+        images: Vec<String>,
+    },
+}
+
+/// A time like `500ms`, `60s` or `2m`; a number alone is seconds.
+fn duration(word: &str) -> Result<Duration, String> {
+    let digits = word.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(word.len());
+    let (number, unit) = word.split_at(digits);
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" | "min" => 60_000,
+        _ => return Err("a time is a number with ms, s or m: 500ms, 60s, 2m".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a time begins with a number".to_owned())?;
+    let time = number.checked_mul(millis).filter(|time| *time <= 86_400_000);
+    time.map(Duration::from_millis).ok_or_else(|| "that is longer than a day".to_owned())
+}
+
+fn variable(word: &str) -> Result<(String, String), String> {
+    match word.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a variable is set like NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        for (word, millis) in [("500ms", 500), ("60s", 60_000), ("2m", 120_000), ("7", 7000)] {
+            assert_eq!(duration(word), Ok(Duration::from_millis(millis)), "{word}");
+        }
+        for word in ["", "s", "1h", "-1s", "1.5s", "99999999999999999999s", "2000000s"] {
+            assert!(duration(word).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_node_belongs_to_the_program() {
+        let words = ["netarium", "exec", "-l", "lab", "alice", "ping", "-c", "1", "--json", "bob"];
+        let Command::Exec(exec) = Arguments::parse_from(words).command else { panic!() };
+        assert_eq!(exec.program, ["ping", "-c", "1", "--json", "bob"]);
+        let words = ["netarium", "exec", "alice", "--", "ls", "-l"];
+        let Command::Exec(exec) = Arguments::parse_from(words).command else { panic!() };
+        assert_eq!(exec.program, ["ls", "-l"]);
+    }
+}

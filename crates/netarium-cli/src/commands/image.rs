@@ -1,0 +1,137 @@
+//! `image`: the images on this machine.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use netarium::event::Event;
+use netarium::image::{Store, StoredImage};
+use netarium::lab_file::DEFAULT_NAME;
+use netarium_core::model::Recipe;
+use netarium_core::problem::suggestion;
+use netarium_core::resolve::recipes;
+
+use super::Context;
+use crate::choose;
+use crate::ending::Ending;
+use crate::interrupt::Interrupts;
+use crate::print::progress::Progress;
+use crate::print::table::{Cell, Table};
+use crate::print::{self, BAD, Form, HEAD, count};
+use crate::report;
+
+/// How much of a digest is shown: enough to tell images apart.
+const SHORT: usize = 12;
+
+/// Lists the images.
+///
+/// # Errors
+/// If they cannot be read.
+pub(crate) fn ls(context: &Context) -> anyhow::Result<Ending> {
+    let images = store(context)?.list()?;
+    match context.style.form {
+        Form::Json => print::json(&images)?,
+        Form::Text if images.is_empty() => context.style.say("there are no images"),
+        Form::Text => {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            print::line(table(&images, now.map_or(0, |now| now.as_secs())).render(0))?;
+        }
+    }
+    Ok(Ending::Fine)
+}
+
+fn table(images: &[StoredImage], now: u64) -> Table<6> {
+    let mut table = Table::headed(["IMAGE", "DIGEST", "SUITE", "PACKAGES", "SIZE", "AGE"]);
+    for image in images {
+        table.row([
+            Cell::new(image.name.as_str()),
+            image.digest.get(..SHORT).unwrap_or(&image.digest).into(),
+            image.suite.as_str().into(),
+            image.packages.len().to_string().into(),
+            print::bytes(image.bytes).into(),
+            print::age(now.saturating_sub(image.created)).into(),
+        ]);
+    }
+    table
+}
+
+/// Builds an image, also if it is there.
+///
+/// # Errors
+/// If there is no such recipe, or it cannot be built.
+pub(crate) async fn build(
+    context: &Context,
+    name: &str,
+    lab: Option<&Path>,
+) -> anyhow::Result<Ending> {
+    let known = known(context, lab)?;
+    let Some(recipe) = known.iter().find(|recipe| recipe.name.as_str() == name) else {
+        let names = known.iter().map(|recipe| recipe.name.as_str()).collect();
+        print::say(format_args!("{BAD}{HEAD}error:{HEAD:#} there is no recipe for image {name}"));
+        if let Some(hint) = suggestion(name, names) {
+            print::say(format_args!("  {HEAD}hint:{HEAD:#} {hint}"));
+        }
+        return Ok(Ending::Usage);
+    };
+    let mut interrupts = Interrupts::listen()?;
+    let store = store(context)?;
+    let progress = Progress::begin(context.style);
+    let report = |event| progress.event(&Event::Image { name: recipe.name.clone(), event });
+    // Dropping a build ends it, and nothing half made is left.
+    tokio::select! {
+        biased;
+        signal = interrupts.next() => {
+            progress.end();
+            context.style.say("interrupted: the half image is removed");
+            Ok(Ending::Interrupted(signal))
+        }
+        built = store.build(recipe, &report) => {
+            built?;
+            Ok(Ending::Fine)
+        }
+    }
+}
+
+/// The recipes of the lab file that was named or is here, and the built-in one.
+fn known(context: &Context, lab: Option<&Path>) -> anyhow::Result<Vec<Recipe>> {
+    let word = lab.map(|path| path.to_str().context("the path of the lab is not UTF-8"));
+    let word = word.transpose()?;
+    if word.is_none() && !Path::new(DEFAULT_NAME).exists() {
+        return Ok(recipes(None));
+    }
+    let file = choose::file(&context.data, word)?;
+    let spec = netarium_core::spec::parse(&file.text).ok();
+    Ok(recipes(spec.as_ref()))
+}
+
+/// Removes images.
+///
+/// # Errors
+/// If one cannot be removed. The others are removed all the same.
+pub(crate) async fn rm(context: &Context, images: &[String]) -> anyhow::Result<Ending> {
+    let store = store(context)?;
+    let mut removed = Vec::new();
+    let mut ending = Ending::Fine;
+    for image in images {
+        match store.remove(image).await {
+            Ok(stored) => {
+                context.style.say(format_args!(
+                    "image {} is removed: {} free, {}",
+                    stored.name,
+                    print::bytes(stored.bytes),
+                    count(stored.packages.len(), "package")
+                ));
+                removed.push(stored);
+            }
+            Err(error) => ending = report::error(&error.into(), context.style),
+        }
+    }
+    if context.style.form == Form::Json {
+        print::json(&removed)?;
+    }
+    Ok(ending)
+}
+
+fn store(context: &Context) -> anyhow::Result<Store> {
+    Ok(Store::at(&context.data.images())?)
+}

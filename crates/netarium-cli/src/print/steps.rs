@@ -1,0 +1,226 @@
+//! Steps as people read them: grouped by whom they are about, `+` what comes, `-` what goes, `~`
+//! what changes.
+
+use std::collections::BTreeMap;
+
+use anstyle::Style as Paint;
+use netarium_core::model::{Image, Via};
+use netarium_core::name::Name;
+use netarium_core::object::{Id, ImageRef, Object, Port, SegmentLink};
+use netarium_core::plan::Step;
+
+use super::table::{Cell, Table};
+use super::{BAD, GOOD, HEAD, WARN, count};
+
+/// Whom a step is about, in the order in which groups are shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Lab,
+    Segments,
+    Node(Name),
+    Tunnels,
+}
+
+/// The node that an object belongs to, if it belongs to one.
+pub(crate) fn node_of(id: &Id) -> Option<&Name> {
+    match id {
+        Id::Lab | Id::Authority | Id::Segment(_) | Id::Tunnel(_) => None,
+        Id::Node(node)
+        | Id::Sysctl(node, _)
+        | Id::Interface(node, _)
+        | Id::InterfaceSysctl(node, ..)
+        | Id::Address(node, ..)
+        | Id::Route(node, _)
+        | Id::Credential(node)
+        | Id::File(node, _)
+        | Id::Init(node)
+        | Id::Service(node, _) => Some(node),
+    }
+}
+
+/// All steps, each a line, below the headings of their groups.
+pub(crate) fn grouped(steps: &[Step]) -> String {
+    let mut groups: BTreeMap<Group, Table<3>> = BTreeMap::new();
+    for step in steps {
+        let (sign, paint) = sign(step);
+        let (what, detail) = describe(step.object());
+        let table = groups.entry(group(&step.object().id())).or_insert_with(Table::plain);
+        table.row([Cell::painted(sign, paint), Cell::painted(what, paint), detail.into()]);
+    }
+    let part = |(group, table): (&Group, &Table<3>)| {
+        let title = match group {
+            Group::Lab => "lab",
+            Group::Segments => "segments",
+            Group::Node(node) => node.as_str(),
+            Group::Tunnels => "tunnels",
+        };
+        format!("{HEAD}{title}{HEAD:#}\n{}", table.render(2))
+    };
+    groups.iter().map(part).collect::<Vec<_>>().join("\n")
+}
+
+/// How many steps of each sort: `12 to create, 1 to remove`.
+pub(crate) fn tally(steps: &[Step]) -> String {
+    let sorts = [("create", '+'), ("replace", '~'), ("remove", '-')];
+    let number = |wanted| steps.iter().filter(|step| sign(step).0.starts_with(wanted)).count();
+    let sorts = sorts.map(|(word, sign)| (number(sign), word));
+    let told = sorts.iter().filter(|(number, _)| *number > 0);
+    told.map(|(number, word)| format!("{number} to {word}")).collect::<Vec<_>>().join(", ")
+}
+
+/// How many objects of each kind: `2 addresses, 1 route`.
+pub(crate) fn kinds<'a>(ids: impl IntoIterator<Item = &'a Id>) -> String {
+    let mut kinds: Vec<(&str, usize)> = Vec::new();
+    for id in ids {
+        match kinds.iter_mut().find(|(kind, _)| *kind == id.kind()) {
+            Some((_, number)) => *number += 1,
+            None => kinds.push((id.kind(), 1)),
+        }
+    }
+    kinds.iter().map(|(kind, number)| count(*number, kind)).collect::<Vec<_>>().join(", ")
+}
+
+fn group(id: &Id) -> Group {
+    match (node_of(id), id) {
+        (Some(node), _) => Group::Node(node.clone()),
+        (None, Id::Segment(_)) => Group::Segments,
+        (None, Id::Tunnel(_)) => Group::Tunnels,
+        _ => Group::Lab,
+    }
+}
+
+fn sign(step: &Step) -> (&'static str, Paint) {
+    match step {
+        Step::Create(_) => ("+", GOOD),
+        Step::Remove(_) => ("-", BAD),
+        Step::Replace(_) => ("~", WARN),
+    }
+}
+
+/// What an object is, without its node, and what there is to know of it.
+fn describe(object: &Object) -> (String, String) {
+    match object {
+        Object::Lab(it) => (format!("lab {}", it.name), String::new()),
+        Object::Authority(it) => (
+            "certificate authority".to_owned(),
+            format!("valid for {}", count(days(it.days), "day")),
+        ),
+        Object::Segment(it) => (it.name.to_string(), format!("{}, mtu {}", link(it.link), it.mtu)),
+        Object::Node(it) => ("node".to_owned(), image_ref(&it.image)),
+        Object::Sysctl(it) => (format!("sysctl {}", it.key.replace('/', ".")), it.value.clone()),
+        Object::Interface(it) => (
+            format!("interface {}", it.name),
+            format!("{} on {}, {}, mtu {}", port(it.port), it.segment, it.mac, it.mtu),
+        ),
+        Object::InterfaceSysctl(it) => {
+            (format!("sysctl {} {}.{}", it.interface, it.family, it.key), it.value.clone())
+        }
+        Object::Address(it) => (format!("address {}", it.address), it.interface.to_string()),
+        Object::Route(it) => (format!("route {}", it.to), via(&it.via)),
+        Object::Credential(it) => {
+            let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();
+            ("certificate".to_owned(), addresses.join(", "))
+        }
+        Object::File(it) => {
+            (format!("file {}", it.path), format!("{} bytes, mode {:o}", it.content.len(), it.mode))
+        }
+        Object::Init(_) => ("first process".to_owned(), String::new()),
+        Object::Service(it) => (format!("service {}", it.service.name), it.service.run.join(" ")),
+        Object::Tunnel(it) => {
+            let ends = [&it.tunnel.initiator, &it.tunnel.responder].map(|end| end.node.as_str());
+            (it.tunnel.name.to_string(), format!("{}, {}", ends.join(" to "), it.tunnel.esp))
+        }
+    }
+}
+
+fn days(days: u32) -> usize {
+    usize::try_from(days).unwrap_or(usize::MAX)
+}
+
+/// An image, by the name that people call it.
+pub(crate) fn image(image: &Image) -> String {
+    match image {
+        Image::Host => "host".to_owned(),
+        Image::Recipe(recipe) => recipe.name.to_string(),
+    }
+}
+
+fn image_ref(image: &ImageRef) -> String {
+    match image {
+        ImageRef::Host => "image host".to_owned(),
+        ImageRef::Stored { name, .. } => format!("image {name}"),
+    }
+}
+
+fn link(link: SegmentLink) -> &'static str {
+    match link {
+        SegmentLink::Dummy => "macvlan over a dummy link",
+        SegmentLink::VethParent => "macvlan over a veth pair",
+        SegmentLink::Ifb => "macvlan over an ifb link",
+        SegmentLink::Bridge => "bridge",
+        SegmentLink::Pair => "veth pair",
+    }
+}
+
+fn port(port: Port) -> &'static str {
+    match port {
+        Port::Macvlan => "macvlan",
+        Port::Bridge => "bridge port",
+        Port::First | Port::Second => "end of a veth pair",
+    }
+}
+
+fn via(via: &Via) -> String {
+    match via {
+        Via::Gateway { address, interface } => format!("via {address} {interface}"),
+        Via::Interface(interface) => format!("over {interface}"),
+        Via::Unreachable => "unreachable".to_owned(),
+        Via::Blackhole => "blackhole".to_owned(),
+        Via::Prohibit => "prohibit".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netarium_core::desired::desired;
+    use netarium_core::feature::Feature;
+    use netarium_core::object::Objects;
+    use netarium_core::plan::diff;
+
+    use super::*;
+
+    fn objects(text: &str) -> Objects {
+        let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
+        desired(&model, &[Feature::Bridge, Feature::Veth].into_iter().collect()).unwrap().objects
+    }
+
+    fn lab(address: &str) -> Objects {
+        objects(&format!(
+            "image: host\nsegments: {{lan: {{prefix: 10.0.0.0/24, driver: bridge}}}}\n\
+             nodes: {{a: {{interfaces: {{lan: {address}}}}}}}"
+        ))
+    }
+
+    fn without_colours(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_change_shows_what_goes_and_what_comes() {
+        let steps = diff(&lab("10.0.0.2"), &lab("10.0.0.1"));
+        let shown = without_colours(&grouped(&steps));
+        assert!(shown.starts_with("a\n  -  address 10.0.0.1/24"), "{shown}");
+        assert!(shown.contains("\n  +  address 10.0.0.2/24  eth0"), "{shown}");
+        assert!(tally(&steps).contains("1 to remove"), "{}", tally(&steps));
+    }
+
+    #[test]
+    fn a_new_lab_is_shown_from_the_lab_to_its_nodes() {
+        let steps = diff(&lab("10.0.0.1"), &Objects::default());
+        let shown = without_colours(&grouped(&steps));
+        let heads: Vec<_> = shown.lines().filter(|line| !line.starts_with(' ')).collect();
+        assert_eq!(heads, ["lab", "segments", "a"]);
+        assert!(shown.contains("+  lan  bridge, mtu 1500"), "{shown}");
+        assert_eq!(tally(&steps), format!("{} to create", steps.len()));
+    }
+}

@@ -1,0 +1,316 @@
+//! Errors as people read them: what was tried, why it failed, what to do. Mistakes in a lab file
+//! are shown with the lines at fault.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use netarium::check::CheckError;
+use netarium::image::ImageError;
+use netarium::lab::LabError;
+use netarium::lab_file::LabFileError;
+use netarium::session::SessionError;
+use netarium_core::problem::{Place, Problem};
+use serde::Serialize;
+
+use crate::choose::ChooseError;
+use crate::ending::Ending;
+use crate::print::{self, BAD, Form, HEAD, Style};
+
+/// How many mistakes are shown with their lines; nobody reads on.
+const MOST_SHOWN: usize = 50;
+
+/// The longest line of a lab file that is shown, in bytes.
+const LONGEST_LINE: usize = 4096;
+
+/// An error, for programs.
+#[derive(Serialize)]
+pub(crate) struct Told {
+    error: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+/// The mistakes of a lab file, for programs.
+#[derive(Serialize)]
+struct Mistakes<'a> {
+    file: &'a Path,
+    problems: &'a [Problem],
+}
+
+/// Shows why the command failed, and says how it ends.
+pub(crate) fn error(error: &anyhow::Error, style: Style) -> Ending {
+    if is_broken_pipe(error) {
+        return Ending::Fine;
+    }
+    let shown = match (error.downcast_ref(), style.form) {
+        (Some(LabFileError::Problems { path, problems, .. }), Form::Json) => {
+            print::json(&Mistakes { file: path, problems })
+        }
+        (Some(LabFileError::Problems { path, text, problems }), Form::Text) => {
+            print::say(render(&shown_path(path), text, problems));
+            Ok(())
+        }
+        (_, Form::Json) => print::json(&Told::of(error)),
+        (_, Form::Text) => {
+            print::say(Told::of(error).text());
+            Ok(())
+        }
+    };
+    // The error counts, whether it can be shown or not.
+    shown.map_or_else(|_| ending(error), |()| ending(error))
+}
+
+/// The reader of our output has gone, as `head` does when it has enough: no error at all.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn ending(error: &anyhow::Error) -> Ending {
+    if error.is::<ChooseError>() || error.is::<LabFileError>() || error.is::<CheckError>() {
+        return Ending::Usage;
+    }
+    match (error.downcast_ref::<SessionError>(), error.downcast_ref::<ImageError>()) {
+        (
+            Some(
+                SessionError::NotUp(_)
+                | SessionError::NoSuchNode { .. }
+                | SessionError::NoSuchService { .. },
+            ),
+            _,
+        ) => Ending::Usage,
+        (_, Some(ImageError::Missing { .. } | ImageError::Ambiguous { .. })) => Ending::Usage,
+        _ => match error.downcast_ref::<LabError>() {
+            Some(LabError::NotUp(_)) => Ending::Usage,
+            _ => Ending::Refused,
+        },
+    }
+}
+
+impl Told {
+    /// The error with its causes.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        let mut told = Self {
+            error: error.to_string(),
+            causes: error.chain().skip(1).map(ToString::to_string).collect(),
+            hint: hint(error),
+        };
+        match error.downcast_ref::<LabError>() {
+            // These carry causes that are no errors themselves.
+            Some(LabError::Step(failure)) => {
+                told.error.clone_from(&failure.what);
+                told.causes.clone_from(&failure.causes);
+            }
+            Some(LabError::Refused(refusals)) => {
+                told.causes = refusals.iter().map(ToString::to_string).collect();
+            }
+            _ => {}
+        }
+        told
+    }
+
+    /// Three sorts of lines, one below the other.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{BAD}{HEAD}error:{HEAD:#} {}", indented(&self.error));
+        for cause in &self.causes {
+            text.push_str(&format!("\n  {HEAD}cause:{HEAD:#} {}", indented(cause)));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("\n  {HEAD}hint:{HEAD:#} {}", indented(hint)));
+        }
+        text
+    }
+}
+
+/// Further lines of a text stand below its first.
+fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n         ")
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    let of_lab = || error.downcast_ref::<LabError>().and_then(LabError::hint);
+    let of_image = || error.downcast_ref::<ImageError>().and_then(ImageError::hint);
+    let of_session = || error.downcast_ref::<SessionError>().and_then(SessionError::hint);
+    let of_choice = || error.downcast_ref::<ChooseError>().map(|error| error.hint.clone());
+    let of_check = || error.downcast_ref::<CheckError>().and_then(CheckError::hint);
+    of_check().or_else(of_lab).or_else(of_image).or_else(of_session).or_else(of_choice)
+}
+
+/// The path as it is shortest to read: from the current folder if it is below that.
+pub(crate) fn shown_path(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).ok());
+    below.unwrap_or(path).display().to_string()
+}
+
+/// All mistakes with their lines, and how many there are.
+fn render(path: &str, text: &[u8], problems: &[Problem]) -> String {
+    let renderer = Renderer::styled();
+    let source = std::str::from_utf8(text).ok();
+    let mut parts: Vec<String> = problems
+        .iter()
+        .take(MOST_SHOWN)
+        .map(|problem| renderer.render(&[group(path, source, problem)]))
+        .collect();
+    if problems.len() > MOST_SHOWN {
+        parts.push(format!("and {} more", problems.len() - MOST_SHOWN));
+    }
+    let mistakes = print::count(problems.len(), "mistake");
+    parts.push(format!("{BAD}{HEAD}error:{HEAD:#} {mistakes} in {path}; nothing was made"));
+    parts.join("\n\n")
+}
+
+fn group<'a>(path: &'a str, source: Option<&'a str>, problem: &'a Problem) -> Group<'a> {
+    let title = Level::ERROR.primary_title(problem.message.as_str());
+    let group = match (problem.place, source.and_then(|source| window(source, problem))) {
+        (Some(place), Some(window)) => title.element(snippet(path, &window, place, problem)),
+        (Some(place), None) => {
+            title.element(Origin::path(path).line(place.line).char_column(place.column))
+        }
+        (None, _) => title.element(Origin::path(path)),
+    };
+    let is_said =
+        |hint: &str| problem.note.as_ref().is_some_and(|note| note.message.starts_with(hint));
+    match &problem.hint {
+        Some(hint) if !is_said(hint) => {
+            group.element(Level::HELP.with_name("hint").message(hint.as_str()))
+        }
+        _ => group,
+    }
+}
+
+/// The part of a file that a problem is about: whole lines.
+struct Window<'a> {
+    text: &'a str,
+    start: usize,
+    line: usize,
+}
+
+fn snippet<'a>(
+    path: &'a str,
+    window: &Window<'a>,
+    place: Place,
+    problem: &'a Problem,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let inside = |place: Place| -> Range<usize> { span(window, place) };
+    let snippet = Snippet::source(window.text)
+        .path(path)
+        .line_start(window.line)
+        .annotation(AnnotationKind::Primary.span(inside(place)));
+    match &problem.note {
+        Some(note) => snippet.annotation(
+            AnnotationKind::Context.span(inside(note.place)).label(note.message.as_str()),
+        ),
+        None => snippet,
+    }
+}
+
+/// A place in a window: on one line, and where it is empty the character that it is before.
+fn span(window: &Window<'_>, place: Place) -> Range<usize> {
+    let start = place.start.saturating_sub(window.start).min(window.text.len());
+    let end = place.end.saturating_sub(window.start).clamp(start, window.text.len());
+    let line_end = window.text[start..].find('\n').map_or(window.text.len(), |at| start + at);
+    start..end.min(line_end)
+}
+
+/// The lines from the first to the last that the problem is about. Nothing where they are too long
+/// to be read, or the places do not fit the text.
+fn window<'a>(source: &'a str, problem: &Problem) -> Option<Window<'a>> {
+    let place = problem.place?;
+    let note = problem.note.as_ref().map_or(place, |note| note.place);
+    let (first, last) = if place.start <= note.start { (place, note) } else { (note, place) };
+    let start = source.get(..first.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let end = source.get(last.start..)?.find('\n').map_or(source.len(), |at| last.start + at);
+    let text = source.get(start..end)?;
+    let is_readable = text.lines().all(|line| line.len() <= LONGEST_LINE);
+    is_readable.then_some(Window { text, start, line: first.line })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str) -> String {
+        let problems = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap_err();
+        let rendered = render("lab.yaml", text.as_bytes(), &problems);
+        anstream::adapter::strip_str(&rendered).to_string()
+    }
+
+    #[test]
+    fn a_mistake_is_shown_with_its_line_and_what_to_do() {
+        assert_eq!(
+            rendered(
+                "segments: {lan: 10.0.0.0/24}\nnodes:\n  alice: {interfaces: {lam: 10.0.0.1}}\n"
+            ),
+            "error: unknown segment lam\n\
+             \x20--> lab.yaml:3:24\n\
+             \x20 |\n\
+             3 |   alice: {interfaces: {lam: 10.0.0.1}}\n\
+             \x20 |                        ^^^\n\
+             \x20 |\n\
+             \x20 = hint: did you mean lan?\n\n\
+             error: 1 mistake in lab.yaml; nothing was made"
+        );
+    }
+
+    #[test]
+    fn what_else_has_to_do_with_a_mistake_is_shown_too() {
+        let text = "segments: {lan: 10.0.0.0/24}\nnodes:\n  alice: {interfaces: {lan: 10.0.0.1}}\n  \
+                    bob: {interfaces: {lan: 10.0.0.1}}\n";
+        let rendered = rendered(text);
+        assert!(rendered.contains("3 |   alice"), "{rendered}");
+        assert!(rendered.contains("4 |   bob"), "{rendered}");
+    }
+
+    #[test]
+    fn a_mistake_of_the_whole_file_is_shown_without_lines() {
+        let rendered = rendered("");
+        assert!(rendered.starts_with("error: the file is empty\n"), "{rendered}");
+        assert!(rendered.contains("hint: the smallest lab"), "{rendered}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_has_a_place_all_the_same() {
+        let bytes = b"nodes:\n  a: \xff\n";
+        let problems = netarium_core::resolve::load(bytes, "lab").unwrap_err();
+        let rendered = render("lab.yaml", bytes, &problems);
+        let rendered = anstream::adapter::strip_str(&rendered).to_string();
+        assert!(rendered.contains("--> lab.yaml:2:6"), "{rendered}");
+    }
+
+    #[test]
+    fn of_a_thousand_mistakes_the_first_are_shown_and_all_are_counted() {
+        let mut text = "nodes:\n".to_owned();
+        for number in 0..1000 {
+            text.push_str(&format!("  n{number}: {{imagee: x}}\n"));
+        }
+        let rendered = rendered(&text);
+        assert_eq!(rendered.matches("-->").count(), MOST_SHOWN);
+        assert!(rendered.contains("and 950 more"));
+        assert!(rendered.ends_with("error: 1000 mistakes in lab.yaml; nothing was made"));
+    }
+
+    #[test]
+    fn an_error_has_its_causes_and_a_hint_below_it() {
+        let failure = netarium::failure::Failure {
+            what: "cannot add 10.1.0.2/16 to eth0 of gateway-a".to_owned(),
+            causes: vec!["File exists (os error 17)".to_owned()],
+            hint: Some("look for it".to_owned()),
+        };
+        let error = anyhow::Error::new(LabError::Step(failure));
+        assert_eq!(
+            anstream::adapter::strip_str(&Told::of(&error).text()).to_string(),
+            "error: cannot add 10.1.0.2/16 to eth0 of gateway-a\n  \
+             cause: File exists (os error 17)\n  hint: look for it"
+        );
+        assert_eq!(ending(&error), Ending::Refused);
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error() {
+        let error = anyhow::Error::new(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(is_broken_pipe(&error));
+    }
+}
