@@ -1,6 +1,8 @@
 //! The command from outside, as far as it does not touch the machine: what it prints where, and
 //! how it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
