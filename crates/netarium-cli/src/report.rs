@@ -69,6 +69,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn ending(error: &anyhow::Error) -> Ending {
+    if matches!(error.downcast_ref(), Some(CheckError::Killed(_))) {
+        return Ending::Unhealthy;
+    }
     if error.is::<ChooseError>() || error.is::<LabFileError>() || error.is::<CheckError>() {
         return Ending::Usage;
     }

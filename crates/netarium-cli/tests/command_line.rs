@@ -1,7 +1,7 @@
 //! The command from outside, as far as it does not touch the machine: what it prints where, and
 //! how it ends.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

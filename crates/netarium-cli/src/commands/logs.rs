@@ -66,8 +66,8 @@ fn follow(
     loop {
         let ends = loop {
             let event = rustix::io::retry_on_intr(|| Ok(events.next()?.events()))?;
-            if event.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED)
-            {
+            // Logs are only ever added to: one is deleted when the node goes.
+            if event.intersects(ReadFlags::DELETE | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
                 break true;
             }
             // Many changes may have been told at once: they are read at once.
@@ -89,9 +89,16 @@ fn follow(
 
 fn watch(folder: &Path) -> io::Result<rustix::fd::OwnedFd> {
     let watch = inotify::init(CreateFlags::CLOEXEC)?;
-    let changes =
-        WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+    let changes = WatchFlags::MODIFY
+        | WatchFlags::CREATE
+        | WatchFlags::DELETE
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF;
     inotify::add_watch(&watch, folder, changes)?;
+    // A folder that was empty goes without a word, but not without one in the folder above.
+    if let Some(node) = folder.parent() {
+        inotify::add_watch(&watch, node, WatchFlags::DELETE)?;
+    }
     Ok(watch)
 }
 

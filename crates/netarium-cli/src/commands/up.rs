@@ -1,5 +1,8 @@
 //! `up`: brings a lab up, or to what its file says now, and undoes that if it is interrupted.
 
+use std::sync::OnceLock;
+
+use netarium::event::Event;
 use netarium::lab::{AfterFailure, Lab, State, UpOptions};
 use netarium::lab_file::LabFile;
 use netarium_core::model::Model;
@@ -70,11 +73,17 @@ pub(crate) async fn up(context: &Context, arguments: Up) -> anyhow::Result<Endin
     let file = choose::file(&context.data, word)?;
     let lab = Lab::named(&context.data, &file.model.lab);
     let mut interrupts = Interrupts::listen()?;
-    let before = before(&lab);
+    // Looked up when it is known what to do: until then another process may have changed the lab.
+    let before = OnceLock::new();
     let after_failure = if arguments.keep { AfterFailure::Keep } else { AfterFailure::Undo };
     let options = UpOptions { after_failure, patience: arguments.timeout };
     let progress = Progress::begin(context.style);
-    let report = |event| progress.event(&event);
+    let report = |event| {
+        if let Event::Planned { .. } = event {
+            before.get_or_init(|| Before::of(&lab));
+        }
+        progress.event(&event);
+    };
     let done = tokio::select! {
         biased;
         signal = interrupts.next() => Err(signal),
@@ -82,66 +91,71 @@ pub(crate) async fn up(context: &Context, arguments: Up) -> anyhow::Result<Endin
     };
     match done {
         Ok(Ok(steps)) => {
-            let outcome = outcome(&before, &steps);
+            let outcome = outcome(before.get(), &steps);
             tell(context, &file.model, word, (outcome, &steps), &progress)?;
             Ok(Ending::Fine)
         }
         Ok(Err(error)) => {
             let seen = progress.end();
-            tell_what_is_left(context, &lab, options.after_failure, seen);
-            match context.style.form {
-                Form::Text => Err(error.into()),
+            let error = anyhow::Error::new(error);
+            let ending = match context.style.form {
+                Form::Text => report::error(&error, context.style),
                 Form::Json => {
-                    let error = anyhow::Error::new(error);
                     progress.json(&Failed { failure: report::Told::of(&error) })?;
-                    Ok(Ending::Refused)
+                    Ending::Refused
                 }
-            }
+            };
+            tell_what_is_left(context, &lab, options.after_failure, seen);
+            Ok(ending)
         }
         Err(signal) => {
+            let before = before.into_inner();
             let undo = Undo { lab: &lab, before, options };
             undo.after(signal, &progress, &mut interrupts).await
         }
     }
 }
 
-fn before(lab: &Lab) -> Before {
-    match (lab.state(), lab.file()) {
-        (State::Up, Ok(file)) => Before::Lab(Box::new(file)),
-        _ => Before::Nothing,
+impl Before {
+    fn of(lab: &Lab) -> Self {
+        match (lab.state(), lab.file()) {
+            (State::Up, Ok(file)) => Self::Lab(Box::new(file)),
+            _ => Self::Nothing,
+        }
     }
 }
 
-fn outcome(before: &Before, steps: &[Step]) -> Outcome {
+fn outcome(before: Option<&Before>, steps: &[Step]) -> Outcome {
     match before {
         _ if steps.is_empty() => Outcome::Nothing,
-        Before::Nothing => Outcome::Created,
-        Before::Lab(_) => Outcome::Changed,
+        Some(Before::Lab(_)) => Outcome::Changed,
+        _ => Outcome::Created,
     }
 }
 
 /// What there is to do after an interruption.
 struct Undo<'a> {
     lab: &'a Lab,
-    before: Before,
+    /// Nothing as long as nothing was changed.
+    before: Option<Before>,
     options: UpOptions,
 }
 
 impl Undo<'_> {
     /// Undoes what was made so far; at another signal, ends at once.
     async fn after(
-        self,
+        &self,
         signal: i32,
         progress: &Progress,
         interrupts: &mut Interrupts,
     ) -> anyhow::Result<Ending> {
         let name = self.lab.name();
         let was_changed = progress.seen().planned.is_some_and(|steps| steps > 0);
-        match (&self.before, self.options.after_failure) {
-            _ if !was_changed => {
-                progress.say("interrupted: nothing was made");
-                return Ok(Ending::Interrupted(signal));
-            }
+        let Some(before) = self.before.as_ref().filter(|_| was_changed) else {
+            progress.say("interrupted: nothing was made");
+            return Ok(Ending::Interrupted(signal));
+        };
+        match (before, self.options.after_failure) {
             (_, AfterFailure::Keep) => {
                 progress.say(&format!(
                     "interrupted: what was made of lab {name} is kept; `netarium up` completes it, \
@@ -163,7 +177,7 @@ impl Undo<'_> {
                 ));
                 Ok(Ending::Interrupted(signal))
             }
-            undone = self.undo() => {
+            undone = self.undo(before) => {
                 undone?;
                 progress.say("undone");
                 Ok(Ending::Interrupted(signal))
@@ -171,8 +185,8 @@ impl Undo<'_> {
         }
     }
 
-    async fn undo(&self) -> anyhow::Result<()> {
-        match &self.before {
+    async fn undo(&self, before: &Before) -> anyhow::Result<()> {
+        match before {
             Before::Nothing => self.lab.down(&|_| ()).await.map(drop)?,
             Before::Lab(file) => self.lab.up(file, self.options, &|_| ()).await.map(drop)?,
         }

@@ -11,9 +11,6 @@ use crate::linux::stage::StageError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// Nothing says where the owner's images are.
-    #[error("cannot find the folder of images: neither HOME nor XDG_DATA_HOME is set")]
-    NoHome,
     /// A file or folder of the store cannot be read or written.
     #[error("cannot use {}", path.display())]
     Folder {
@@ -96,7 +93,6 @@ impl ImageError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoHome => Some("set NETARIUM_DATA to a folder of yours".to_owned()),
             Self::Folder { path, source } => hint_of_folder(path, source),
             Self::Record { path, .. } => {
                 path.parent().map(|folder| format!("remove {}", folder.display()))

@@ -130,26 +130,6 @@ impl Record {
 }
 
 impl Store {
-    /// The store of the user who runs this process: `$NETARIUM_DATA/images`, else
-    /// `/var/lib/netarium/images` for root and `$XDG_DATA_HOME/netarium/images` (by default
-    /// `~/.local/share/netarium/images`) for others. It is made when it is needed.
-    ///
-    /// # Errors
-    /// If nothing says where it is.
-    pub fn of_owner() -> Result<Self, ImageError> {
-        let named =
-            |key| std::env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let base = if let Some(base) = named("NETARIUM_DATA") {
-            base
-        } else if rustix::process::geteuid().is_root() {
-            PathBuf::from("/var/lib/netarium")
-        } else {
-            let data = named("XDG_DATA_HOME").or_else(|| Some(named("HOME")?.join(".local/share")));
-            data.ok_or(ImageError::NoHome)?.join("netarium")
-        };
-        Self::at(&base.join("images"))
-    }
-
     /// The store in a folder of the caller's choice. It is made when it is needed.
     ///
     /// # Errors

@@ -5,9 +5,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Gid, Uid};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::process;
 
@@ -29,23 +33,62 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Waits for its end and tells its exit status; `None` if a signal ended it. When the other end
-    /// of `lifeline` is closed it is killed.
-    pub(crate) fn wait_or_kill_with(&self, lifeline: BorrowedFd<'_>) -> Option<i32> {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it is no child of the caller.
+    pub(crate) fn wait(&self) -> io::Result<ExitStatus> {
+        let ended = rustix::io::retry_on_intr(|| {
+            waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
+        })?;
+        let status = ended.ok_or(rustix::io::Errno::CHILD)?;
+        // The two ways to end, as wait(2) puts them into one number.
+        let code = status.exit_status().unwrap_or(0) << 8;
+        Ok(ExitStatus::from_raw(code | status.terminating_signal().unwrap_or(0)))
+    }
+
+    /// Waits for its end, or until the other end of `lifeline` is closed: then it is killed, and the
+    /// answer is `None`.
+    ///
+    /// # Errors
+    /// If the kernel does not say which of the two happened.
+    pub(crate) fn wait_or_end_with(
+        &self,
+        lifeline: BorrowedFd<'_>,
+    ) -> io::Result<Option<ExitStatus>> {
         let mut watched = [
             PollFd::new(&self.pidfd, PollFlags::IN),
             // No flags: that the other end was closed is always told.
             PollFd::from_borrowed_fd(lifeline, PollFlags::empty()),
         ];
-        let polled = rustix::io::retry_on_intr(|| poll(&mut watched, None));
-        if polled.is_err() || watched[0].revents().is_empty() {
-            process::kill(&self.pidfd).ok();
+        rustix::io::retry_on_intr(|| poll(&mut watched, None))?;
+        if watched[0].revents().is_empty() {
+            process::kill(&self.pidfd)?;
+            return Ok(None);
         }
-        let ended = rustix::io::retry_on_intr(|| {
-            waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
-        });
-        ended.ok().flatten().and_then(|status| status.exit_status())
+        self.wait().map(Some)
     }
+}
+
+/// Becomes root of the user namespace that the caller is in. Where there is a `single` id, the
+/// kernel denies setgroups(2) (user_namespaces(7)).
+///
+/// # Errors
+/// If the namespace has no ids yet.
+pub(crate) fn become_root(single: bool) -> io::Result<()> {
+    if !single {
+        set_thread_groups(&[])?;
+    }
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    Ok(())
+}
+
+/// Ends a child, without the destructors and buffers that belong to the process it was copied from.
+#[expect(unsafe_code, reason = "std::process::exit would run what the parent registered")]
+pub(crate) fn end(status: i32) -> ! {
+    // SAFETY: _exit(2) takes any number and touches no memory of ours.
+    unsafe { libc::_exit(status) }
 }
 
 /// The namespaces that every container of ours has of its own.
@@ -62,6 +105,7 @@ pub(crate) const ALL_NAMESPACES: i32 = libc::CLONE_NEWUSER
 /// # Errors
 /// Those of clone(2), `ENOSPC` for example when there are too many namespaces.
 pub(crate) fn into_namespaces(flags: i32) -> io::Result<Side> {
+    debug_assert!(has_one_thread(), "only a process with one thread may copy itself");
     let mut pidfd: i32 = -1;
     match clone3(flags, &mut pidfd)? {
         0 => Ok(Side::Child),
@@ -71,6 +115,10 @@ pub(crate) fn into_namespaces(flags: i32) -> io::Result<Side> {
             Ok(Side::Parent(Child { pidfd, pid }))
         }
     }
+}
+
+fn has_one_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
 
 #[expect(unsafe_code, reason = "clone3 has no safe wrapper, since it copies the process")]

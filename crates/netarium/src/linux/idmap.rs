@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, getegid, geteuid};
+use rustix::process::{getegid, geteuid};
 
 use crate::linux::program::{Program, ProgramError};
 
@@ -138,12 +138,12 @@ impl IdMap {
         self.way == Way::Single
     }
 
-    /// Gives the user namespace of process `pid` this mapping. The caller is outside of it.
+    /// Gives the user namespace of a process, by its number in the host's `/proc`, this mapping. The caller is outside of it.
     ///
     /// # Errors
     /// If the kernel, newuidmap or newgidmap refuses.
-    pub(crate) fn write(&self, pid: Pid) -> Result<(), IdMapError> {
-        let id = pid.as_raw_nonzero().get().to_string();
+    pub(crate) fn write(&self, pid: u32) -> Result<(), IdMapError> {
+        let id = pid.to_string();
         let folder = Path::new("/proc").join(&id);
         match self.way {
             Way::Root => {}

@@ -14,9 +14,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use netarium_core::control;
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::clone::{ALL_NAMESPACES, Child, Side, into_namespaces};
+use super::clone::{ALL_NAMESPACES, Child, Side, become_root, end, into_namespaces};
 use super::idmap::{IdMap, IdMapError};
 use super::mount::{self, MountError, Ours, RootFolders};
 use super::{capability, process, seccomp};
@@ -113,8 +112,7 @@ pub(crate) fn start_keeper(
         Side::Parent(child) => child,
     };
     drop(inner);
-    let pid = i32::try_from(child.pid).ok().and_then(rustix::process::Pid::from_raw);
-    let mapped = pid.map_or(Ok(()), |pid| map.write(pid));
+    let mapped = map.write(child.pid);
     finish(&child, mapped.map_err(LaunchError::Map).and_then(|()| say(&gate, MAPPED)))?;
     // The socket closes when the keeper's program starts; a word before is what went wrong.
     finish(&child, hear_end(&gate))?;
@@ -236,32 +234,12 @@ fn end_with(
     end(127)
 }
 
-#[expect(unsafe_code, reason = "std::process::exit would run what the parent registered")]
-fn end(status: i32) -> ! {
-    // SAFETY: _exit(2) takes any number and touches no memory of ours.
-    unsafe { libc::_exit(status) }
-}
-
 fn hear(gate: &mut UnixStream, expected: u8) -> Result<(), ChildError> {
     let mut word = [0];
     match gate.read(&mut word)? {
         1 if word[0] == expected => Ok(()),
         _ => Err(ChildError::Orphan),
     }
-}
-
-/// Becomes root of the user namespace that the caller is in.
-///
-/// # Errors
-/// If the namespace has no ids yet.
-pub(crate) fn become_root(single: bool) -> io::Result<()> {
-    // Without other ids setgroups(2) is denied (user_namespaces(7)).
-    if !single {
-        set_thread_groups(&[])?;
-    }
-    set_thread_res_gid(rustix::fs::Gid::ROOT, rustix::fs::Gid::ROOT, rustix::fs::Gid::ROOT)?;
-    set_thread_res_uid(rustix::fs::Uid::ROOT, rustix::fs::Uid::ROOT, rustix::fs::Uid::ROOT)?;
-    Ok(())
 }
 
 fn set_up(blueprint: &Blueprint) -> Result<(), ChildError> {

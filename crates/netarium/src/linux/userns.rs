@@ -8,20 +8,18 @@
 //! Sources: clone(2), user_namespaces(7), pid_namespaces(7), mount_namespaces(7).
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::retry_on_intr;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, Signal, WaitOptions, pidfd_send_signal, set_parent_process_death_signal, waitpid,
-};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::linux::clone::{self, Child, Side, into_namespaces};
 use crate::linux::idmap::{IdMap, IdMapError};
+use crate::linux::process;
 
 /// The namespaces that every function here gets.
 const NAMESPACES: i32 = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
@@ -62,8 +60,7 @@ impl UserNsError {
 /// A function that runs as root of a namespace of its own. Dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct RootOfNamespace {
-    pid: Pid,
-    pidfd: OwnedFd,
+    child: Child,
     /// Open as long as the process may go on.
     _gate: OwnedFd,
     ended: Option<ExitStatus>,
@@ -109,14 +106,17 @@ fn start_in(
     map: &IdMap,
     child: impl FnOnce() -> i32,
 ) -> Result<RootOfNamespace, UserNsError> {
-    debug_assert!(has_one_thread(), "only a stage may copy itself");
     let (gate_in, gate) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| UserNsError::Follow(error.into()))?;
-    let Some((pid, pidfd)) = clone_process(namespaces).map_err(UserNsError::Clone)? else {
-        drop(gate);
-        end_process(as_root(&gate_in, map.is_single(), child));
+    let child = match into_namespaces(namespaces).map_err(UserNsError::Clone)? {
+        Side::Parent(child) => child,
+        Side::Child => {
+            drop(gate);
+            clone::end(as_root(&gate_in, map.is_single(), child));
+        }
     };
-    let process = RootOfNamespace { pid, pidfd, _gate: gate, ended: None };
+    let pid = child.pid;
+    let process = RootOfNamespace { child, _gate: gate, ended: None };
     map.write(pid).map_err(UserNsError::Map)?;
     retry_on_intr(|| rustix::io::write(&process._gate, b"."))
         .map_err(|error| UserNsError::Follow(error.into()))?;
@@ -141,22 +141,14 @@ impl RootOfNamespace {
         mut self,
         lifeline: BorrowedFd<'_>,
     ) -> Result<Option<ExitStatus>, UserNsError> {
-        let mut watched = [
-            PollFd::new(&self.pidfd, PollFlags::IN),
-            // No flags: that the other end was closed is always told.
-            PollFd::from_borrowed_fd(lifeline, PollFlags::empty()),
-        ];
-        retry_on_intr(|| poll(&mut watched, None))
-            .map_err(|error| UserNsError::Follow(error.into()))?;
-        let ended = !watched[0].revents().is_empty();
-        if ended { self.reap().map(Some) } else { Ok(None) }
+        let ended = self.child.wait_or_end_with(lifeline).map_err(UserNsError::Follow)?;
+        // Killed and reaped, or ended by itself.
+        self.ended = Some(ended.unwrap_or_default());
+        Ok(ended)
     }
 
     fn reap(&mut self) -> Result<ExitStatus, UserNsError> {
-        let ended = retry_on_intr(|| waitpid(Some(self.pid), WaitOptions::empty()))
-            .map_err(|error| UserNsError::Follow(error.into()))?;
-        let (_, status) = ended.ok_or_else(|| UserNsError::Follow(Errno::CHILD.into()))?;
-        let status = ExitStatus::from_raw(status.as_raw());
+        let status = self.child.wait().map_err(UserNsError::Follow)?;
         self.ended = Some(status);
         Ok(status)
     }
@@ -164,7 +156,7 @@ impl RootOfNamespace {
 
 impl Drop for RootOfNamespace {
     fn drop(&mut self) {
-        if self.ended.is_none() && pidfd_send_signal(&self.pidfd, Signal::KILL).is_ok() {
+        if self.ended.is_none() && process::kill(&self.child.pidfd).is_ok() {
             // A process that was killed and is not reaped would hold its namespaces.
             self.reap().ok();
         }
@@ -188,12 +180,7 @@ fn become_root(gate: &OwnedFd, single: bool) -> io::Result<()> {
         return Err(io::Error::other("it got no ids"));
     }
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    // setgroups(2) must be denied in a namespace that somebody without privileges gave its ids.
-    if !single {
-        set_thread_groups(&[])?;
-    }
-    set_thread_res_gid(rustix::fs::Gid::ROOT, rustix::fs::Gid::ROOT, rustix::fs::Gid::ROOT)?;
-    set_thread_res_uid(rustix::fs::Uid::ROOT, rustix::fs::Uid::ROOT, rustix::fs::Uid::ROOT)?;
+    clone::become_root(single)?;
     // Only now: the kernel forgets the signal when a process changes its ids.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut gate = [PollFd::from_borrowed_fd(gate.as_fd(), PollFlags::empty())];
@@ -203,41 +190,4 @@ fn become_root(gate: &OwnedFd, single: bool) -> io::Result<()> {
     } else {
         Err(io::Error::other("the process that started it has ended"))
     }
-}
-
-fn has_one_thread() -> bool {
-    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
-}
-
-/// fork(2) with namespaces. `None` in the new process.
-#[expect(unsafe_code, reason = "there is no safe way to copy a process")]
-fn clone_process(namespaces: i32) -> io::Result<Option<(Pid, OwnedFd)>> {
-    let mut pidfd: libc::c_int = -1;
-    // SAFETY: all fields of `clone_args` are numbers, for which zero is a value.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = (namespaces | libc::CLONE_PIDFD).cast_unsigned().into();
-    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD.cast_unsigned().into();
-    // SAFETY: without CLONE_VM and with no stack named this is fork(2): the new process goes on
-    // with a copy of the memory. The callers have one thread only (checked in debug builds), so no
-    // lock is held by a thread that the copy does not have. `args` and `pidfd` outlive the call.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
-    match i32::try_from(pid).ok().filter(|pid| *pid >= 0) {
-        None => Err(io::Error::last_os_error()),
-        Some(0) => Ok(None),
-        Some(pid) => {
-            let pid = Pid::from_raw(pid).ok_or_else(io::Error::last_os_error)?;
-            // SAFETY: the kernel has just put a new file descriptor there, and nobody else has it.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Some((pid, pidfd)))
-        }
-    }
-}
-
-/// Ends this process, without the destructors and buffers that belong to the one it was copied
-/// from.
-#[expect(unsafe_code, reason = "std::process::exit would run what the first process registered")]
-fn end_process(status: i32) -> ! {
-    // SAFETY: _exit(2) takes any number and touches no memory of ours.
-    unsafe { libc::_exit(status) }
 }

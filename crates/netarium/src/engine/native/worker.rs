@@ -22,7 +22,7 @@ use super::keeper::{self, Keeper};
 use super::observe;
 use crate::failure::Failure;
 use crate::folder::LabFolder;
-use crate::linux::clone::{Child, Side, into_namespaces};
+use crate::linux::clone::{self, Child, Side, into_namespaces};
 use crate::linux::idmap::{IdMap, IdMapError};
 use crate::linux::launch::{self, LaunchError};
 use crate::linux::process::Process;
@@ -115,13 +115,19 @@ pub(crate) fn stage(call: &Call) -> i32 {
         Err(error) => return fail(call, Failure::of(&error)),
     };
     match enter(&order) {
-        Ok(Place::Outside(child)) => child.wait_or_kill_with(call.lifeline()).unwrap_or(1),
+        Ok(Place::Outside(child)) => outside(&child, call),
         Ok(Place::Inside { ids }) => match work(call, &order, ids) {
             Ok(()) => 0,
             Err(failure) => fail(call, failure),
         },
         Err(error) => fail(call, Failure::of(&error).with_hint(hint(&error))),
     }
+}
+
+/// What the process outside of the lab's namespaces does: it ends with the one inside.
+fn outside(child: &Child, call: &Call) -> i32 {
+    let status = child.wait_or_end_with(call.lifeline()).ok().flatten();
+    status.and_then(|status| status.code()).unwrap_or(1)
 }
 
 fn fail(call: &Call, failure: Failure) -> i32 {
@@ -168,7 +174,7 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
         ThreadNameSpaceType::USER | ThreadNameSpaceType::PROCESS_ID | ThreadNameSpaceType::NETWORK;
     let inside = || -> io::Result<Side> {
         rustix::thread::move_into_thread_name_spaces(std::os::fd::AsFd::as_fd(&pidfd), namespaces)?;
-        launch::become_root(map.is_single())?;
+        clone::become_root(map.is_single())?;
         // A process that changed its ids hides its files in /proc, also from its own children's
         // namespaces, which are given their ids there.
         rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
