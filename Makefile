@@ -10,7 +10,6 @@ CARGO = cargo
 LAB = labs/site-to-site/lab.yaml
 RUNS = 5
 NETARIUM = target/release/netarium
-BENCH = target/release/examples/bench
 
 # Programs that are not part of Rust, one version each, so that everybody's check says the same.
 DENY_VERSION = 0.20.2
@@ -43,7 +42,7 @@ demo: setup build ## bring the site-to-site lab up, check it, and say what to tr
 	@echo
 	$(NETARIUM) check $(LAB)
 	@echo
-	@$(BENCH) $(LAB) --memory
+	@$(NETARIUM) bench --memory $(LAB)
 	@echo
 	@echo 'The lab is up. Try:'
 	@echo '  $(NETARIUM) exec --lab $(LAB) client-a1 -- curl -s http://10.3.0.2:8080/'
@@ -57,7 +56,7 @@ setup: ## install the Debian packages that are missing, if any
 
 .PHONY: build
 build: ## build the release
-	$(CARGO) build --release --locked --package netarium-cli --package netarium --bins --example bench
+	$(CARGO) build --release --locked --package netarium-cli
 
 .PHONY: test
 test: setup $(if $(IS_ROOT),test-users) ## run all tests, as root those of ordinary users too
@@ -100,15 +99,14 @@ cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --debug cargo-deny --version $(DENY_VERSION)
 
 .PHONY: bench
-bench: setup ## measure the lab, beside the bars; JSON in target/bench.json
-	$(CARGO) build --release --locked --package netarium --example bench
-	@$(BENCH) $(LAB) --runs $(RUNS) --json >target/bench.json
+bench: setup build ## measure the lab, beside the bars; also as JSON, kept in target/bench.json
+	@$(NETARIUM) bench $(LAB) --runs $(RUNS) --json >target/bench.json
+	@echo
 	@cat target/bench.json
 
 .PHONY: bench-cold
-bench-cold: setup ## measure how long it takes where there is no image yet
-	$(CARGO) build --release --locked --package netarium --example bench
-	@$(BENCH) $(LAB) --cold
+bench-cold: setup build ## measure how long it takes where there is no image yet
+	@$(NETARIUM) bench $(LAB) --cold
 
 .PHONY: fuzz
 fuzz: ## look for lab files that break the parser or the planner, a minute each

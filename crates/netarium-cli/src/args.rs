@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Find out whether the lab does what its file demands
     Check(Check),
+    /// Measure what a lab costs: how long it takes to come up and go down, and its memory
+    Bench(Bench),
     /// Tell what this machine has and lacks
     Doctor,
     /// Manage images
@@ -181,6 +183,21 @@ pub(crate) struct Check {
     /// Only the checks of this name; may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) lab: OneLab,
+    /// How often it is brought up, besides once to make it ready
+    #[arg(long, value_name = "NUMBER", default_value = "5")]
+    pub(crate) runs: std::num::NonZeroU32,
+    /// Instead, how long it takes once from no image to checks that have passed
+    #[arg(long, conflicts_with = "runs")]
+    pub(crate) cold: bool,
+    /// Instead, the memory of the lab, which is up, as it is now
+    #[arg(long, conflicts_with_all = ["runs", "cold"])]
+    pub(crate) memory: bool,
 }
 
 #[derive(Debug, Subcommand)]

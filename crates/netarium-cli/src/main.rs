@@ -59,6 +59,7 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Shell(shell) => commands::exec::shell(context, shell).await,
         Command::Logs(logs) => commands::logs::logs(context, &logs),
         Command::Check(check) => commands::check::check(context, check).await,
+        Command::Bench(bench) => commands::bench::bench(context, bench).await,
         Command::Doctor => commands::doctor::doctor(context).await,
         Command::Image(Image::Ls) => commands::image::ls(context),
         Command::Image(Image::Build { name, lab }) => {

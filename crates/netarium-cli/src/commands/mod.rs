@@ -1,6 +1,7 @@
 //! The commands, one file for each group: each chooses its lab, calls the library once or twice,
 //! and prints what comes of it.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod down;

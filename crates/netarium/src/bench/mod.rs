@@ -25,6 +25,7 @@ pub use self::thousand::thousand_nodes;
 
 use self::first_answer::Asker;
 use self::subject::{Said, Subject, Task};
+use crate::check::{CheckError, CheckResult, Selection, check};
 use crate::failure::Failure;
 use crate::folder::DataFolder;
 use crate::image::{ImageError, Store};
@@ -61,6 +62,17 @@ pub enum BenchError {
     /// The memory of the lab's processes cannot be read.
     #[error("cannot measure the memory of the lab")]
     Memory(#[source] MemoryError),
+    /// No check was made.
+    #[error("cannot check the lab")]
+    Check(#[from] CheckError),
+    /// A check failed.
+    #[error("check {name} failed: {seen}")]
+    Red {
+        /// The check.
+        name: String,
+        /// What was seen.
+        seen: String,
+    },
     /// The images of a cold start cannot be removed.
     #[error("cannot remove the images of a cold start")]
     Image(#[source] ImageError),
@@ -102,20 +114,39 @@ pub async fn bench(
     Ok(Report::of(lab.name(), &measured))
 }
 
-/// Brings the lab of `file` up where there is no image yet, until every answer through a tunnel has
-/// come, and leaves nothing of it.
+/// Brings the lab of `file` up where there is no image yet, until all its checks have passed, and
+/// leaves nothing of it.
 ///
 /// # Errors
-/// If the lab does not come up, or something of it cannot be removed.
+/// If the lab does not come up, a check fails, or something cannot be removed.
 pub async fn bench_cold(file: &LabFile, data: &DataFolder) -> Result<Report> {
     let path = data.path().join(format!("cold-{}", std::process::id()));
     let cold = DataFolder::at(&path);
-    let measured = run(&Lab::named(&cold, &file.model.lab), file, &cold).await;
+    let began = Instant::now();
+    let green = until_green(file, &cold).await;
+    let took = began.elapsed();
+    // Also after a failure, so that nothing is left.
+    let ended = down(file, &cold).await;
     let removed = remove_images(&cold).await;
-    let took = measured?.until_ready();
+    green?;
+    ended?;
     removed?;
     std::fs::remove_dir_all(&path).map_err(|source| BenchError::Remove { path, source })?;
     Ok(Report::of_cold(&file.model.lab, took))
+}
+
+async fn until_green(file: &LabFile, data: &DataFolder) -> Result<()> {
+    Subject::start(Task::Up, file, data)?.until_done().await?;
+    let lab = Lab::named(data, &file.model.lab);
+    let results = check(&lab, &file.model, &Selection::All, &|_| {}).await?;
+    match results.into_iter().find(|result| !result.passed) {
+        Some(CheckResult { name, seen, .. }) => Err(BenchError::Red { name, seen }),
+        None => Ok(()),
+    }
+}
+
+async fn down(file: &LabFile, data: &DataFolder) -> Result<()> {
+    Subject::start(Task::Down, file, data)?.until_done().await
 }
 
 /// Images belong to ids that are not the caller's, so that they are removed by the store.
@@ -135,13 +166,6 @@ struct Measured {
     down: Duration,
 }
 
-impl Measured {
-    fn until_ready(&self) -> Duration {
-        let answers = self.up.answers.iter().map(|(_, took)| *took);
-        answers.chain([self.up.settled]).max().unwrap_or_default()
-    }
-}
-
 /// What it took to bring a lab up, counted from the start of the process.
 #[derive(Clone, Debug, Default)]
 struct Up {
@@ -156,11 +180,11 @@ async fn run(lab: &Lab, file: &LabFile, data: &DataFolder) -> Result<Measured> {
     let measured = up_and_idle(lab, file, data).await;
     // Also after a failure, so that nothing is left of the lab.
     let began = Instant::now();
-    let ended = Subject::start(Task::Down, file, data)?.until_done().await;
-    let down = began.elapsed();
+    let ended = down(file, data).await;
+    let took = began.elapsed();
     let (up, memory) = measured?;
     ended?;
-    Ok(Measured { up, memory, down })
+    Ok(Measured { up, memory, down: took })
 }
 
 async fn up_and_idle(lab: &Lab, file: &LabFile, data: &DataFolder) -> Result<(Up, Memory)> {

@@ -117,7 +117,7 @@ fn work(call: &Call, order: &Order) -> std::result::Result<(), Failure> {
         // If nobody listens any more, the lab is taken down by whoever goes on.
         call.answer(&Word::Said(said)).ok();
     };
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().map_err(|error| Failure::of(&error))?;
     match order.task {
         Task::Up => {
