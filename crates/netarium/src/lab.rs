@@ -316,6 +316,9 @@ impl Lab {
                     report(Event::Warning(format!("not all could be undone: {error}")));
                 }
             }
+            if self.state() == State::Down {
+                lock.remove();
+            }
             return Err(error);
         }
         self.forget_logs();
