@@ -68,6 +68,10 @@ pub(crate) struct Blueprint {
     pub(crate) ids: u32,
 }
 
+/// A node that is being created, by a process of its own.
+#[derive(Debug)]
+pub(crate) struct Begun(Waiting);
+
 /// A node that has been created and waits to be started.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -116,14 +120,15 @@ pub(crate) fn start_keeper(
     Ok(child)
 }
 
-/// Creates a node: everything but its first process.
+/// Begins to create a node: everything but its first process. The rest of it is done by the node's
+/// own process, beside the caller, who may begin the next one.
 ///
 /// # Errors
-/// Names what could not be made; nothing is left.
-pub(crate) fn create(
+/// If the kernel refuses namespaces or ids; nothing is left.
+pub(crate) fn begin(
     blueprint: &Blueprint,
     filters: &seccomp::Filters,
-) -> Result<Waiting, LaunchError> {
+) -> Result<Begun, LaunchError> {
     let (gate, inner) = UnixStream::pair().map_err(LaunchError::Talk)?;
     let child = match into_namespaces(ALL_NAMESPACES).map_err(LaunchError::Clone)? {
         Side::Child => {
@@ -141,17 +146,34 @@ pub(crate) fn create(
     drop(inner);
     let mapped = write_identity_map(child.pid, blueprint.ids);
     finish(&child, mapped.and_then(|()| say(&gate, MAPPED)))?;
-    finish(&child, hear_ready(&gate))?;
-    Ok(Waiting { child, gate })
+    Ok(Begun(Waiting { child, gate }))
+}
+
+impl Begun {
+    /// Waits until the node is created.
+    ///
+    /// # Errors
+    /// Names what could not be made; nothing is left.
+    pub(crate) fn finish(self) -> Result<Waiting, LaunchError> {
+        finish(&self.0.child, hear_ready(&self.0.gate))?;
+        Ok(self.0)
+    }
 }
 
 impl Waiting {
-    /// Starts the node's first process.
+    /// Lets the node start its first process, beside the caller.
+    ///
+    /// # Errors
+    /// If the node is gone.
+    pub(crate) fn start(&self) -> Result<(), LaunchError> {
+        say(&self.gate, START)
+    }
+
+    /// Waits until the first process runs.
     ///
     /// # Errors
     /// If it cannot be executed.
-    pub(crate) fn start(self) -> Result<(), LaunchError> {
-        say(&self.gate, START)?;
+    pub(crate) fn started(self) -> Result<(), LaunchError> {
         hear_end(&self.gate)
     }
 }

@@ -12,13 +12,14 @@ use netarium_core::object::{self, ImageRef, Object};
 use netarium_core::plan::Step;
 
 use super::control::ControlError;
+use super::group::{self, Group};
 use super::journal::Journal;
 use super::node::{NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
 use super::wiring;
 use super::worker::{Answer, Order, gone, write_record};
 use crate::failure::Failure;
-use crate::linux::launch::{self, Blueprint, LaunchError, Waiting};
+use crate::linux::launch::{self, Begun, Blueprint, LaunchError, Waiting};
 use crate::linux::mount::RootFolders;
 use crate::linux::netlink::{Netlink, NetlinkError};
 use crate::linux::packet;
@@ -112,29 +113,33 @@ impl<'a> Apply<'a> {
         unready: &BTreeSet<Name>,
         call: &Call,
     ) -> std::result::Result<(), Failure> {
-        let mut born = Vec::new();
         let mut tunnels = Vec::new();
+        let mut rest: Vec<(usize, &Step)> = Vec::new();
         for (number, step) in steps.iter().enumerate() {
             match step {
-                Step::Create(Object::Node(node)) => {
-                    let pid = self.create_node(node).map_err(|error| failed(step, &error))?;
-                    born.push((node, pid));
-                }
-                Step::Create(Object::Tunnel(tunnel)) => {
-                    tunnels.push((number, step, tunnel));
-                    continue;
-                }
-                _ => {
-                    announce(&mut born, call)?;
-                    self.execute(step).map_err(|error| failed(step, &error))?;
-                }
+                Step::Create(Object::Tunnel(tunnel)) => tunnels.push((number, step, tunnel)),
+                _ => rest.push((number, step)),
             }
-            self.done(number, step, call)?;
         }
-        announce(&mut born, call)?;
+        for group in group::groups(&rest) {
+            self.execute_group(group, call)?;
+        }
         self.open_tunnels(&tunnels, call)?;
         self.started.extend(unready.iter().cloned());
         self.wait_for_services()
+    }
+
+    /// Does steps of one kind that do not wait for each other.
+    fn execute_group(&mut self, group: Group<'_>, call: &Call) -> std::result::Result<(), Failure> {
+        match group {
+            Group::Nodes(nodes) => self.create_nodes(&nodes, call),
+            Group::Inits(inits) => self.start_nodes(&inits, call),
+            Group::Settings(node, settings) => self.write_settings(node, &settings, call),
+            Group::One(number, step) => {
+                self.execute(step).map_err(|error| failed(step, &error))?;
+                self.done(number, step, call)
+            }
+        }
     }
 
     fn done(
@@ -158,8 +163,10 @@ impl<'a> Apply<'a> {
 
     fn make(&mut self, object: &Object) -> Result<()> {
         match object {
-            // The keeper was started on the way here, and nodes and tunnels are not made one by one.
-            Object::Lab(_) | Object::Node(_) | Object::Tunnel(_) => silence_segments(),
+            // The keeper was started on the way here.
+            Object::Lab(_) => silence_segments(),
+            // These are not made one by one.
+            Object::Node(_) | Object::Sysctl(_) | Object::Init(_) | Object::Tunnel(_) => Ok(()),
             Object::Authority(it) => {
                 let authority = Authority::create(it, SystemTime::now())?;
                 authority.save(&self.order.folder.pki())?;
@@ -167,7 +174,6 @@ impl<'a> Apply<'a> {
                 Ok(())
             }
             Object::Segment(it) => Ok(wiring::create_segment(&mut self.segments, it)?),
-            Object::Sysctl(it) => write_setting(self.node(&it.node)?, &it.key, &it.value),
             Object::Interface(it) => self.create_interface(it),
             Object::InterfaceSysctl(it) => {
                 let key = interface_key(it, it.interface.as_str());
@@ -182,11 +188,6 @@ impl<'a> Apply<'a> {
             Object::Credential(it) => self.issue(it),
             Object::File(it) => {
                 write_file(self.node(&it.node)?, &it.path, it.mode, it.content.as_bytes())
-            }
-            Object::Init(it) => {
-                let waiting = self.waiting.remove(&it.node);
-                waiting.ok_or_else(|| StepError::Started(it.node.clone()))?.start()?;
-                Ok(())
             }
             Object::Service(it) => {
                 self.node(&it.node)?.control()?.ask(&Request::Start(it.service.clone()))?;
@@ -249,7 +250,27 @@ impl<'a> Apply<'a> {
         Ok(self.nodes.get_mut(name).expect("it was put in if it was not there"))
     }
 
-    fn create_node(&mut self, node: &object::Node) -> Result<u32> {
+    /// Nodes put their root file systems together side by side.
+    fn create_nodes(
+        &mut self,
+        nodes: &[(usize, &Step, &object::Node)],
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
+        let mut begun = Vec::new();
+        for (number, step, node) in nodes {
+            let one = self.begin_node(node).map_err(|error| failed(step, &error))?;
+            begun.push((*number, *step, *node, one));
+        }
+        let mut born = Vec::new();
+        for (number, step, node, one) in begun {
+            let pid = self.finish_node(node, one).map_err(|error| failed(step, &error))?;
+            born.push((node, pid));
+            self.done(number, step, call)?;
+        }
+        announce(&born, call)
+    }
+
+    fn begin_node(&mut self, node: &object::Node) -> Result<Begun> {
         let folder = self.order.folder.node(&node.name);
         let remove = |source| StepError::Remove { path: folder.path().to_owned(), source };
         remove_all(folder.path()).map_err(remove)?;
@@ -273,7 +294,12 @@ impl<'a> Apply<'a> {
             control,
             ids: self.ids,
         };
-        let waiting = launch::create(&blueprint, &self.filters)?;
+        Ok(launch::begin(&blueprint, &self.filters)?)
+    }
+
+    fn finish_node(&mut self, node: &object::Node, begun: Begun) -> Result<u32> {
+        let waiting = begun.finish()?;
+        let folder = self.order.folder.node(&node.name);
         let path = folder.process();
         let written = Process::of(waiting.child.pid)
             .and_then(|process| write_record(&path, &process).map(|()| process));
@@ -284,6 +310,51 @@ impl<'a> Apply<'a> {
         self.nodes.insert(node.name.clone(), running);
         self.waiting.insert(node.name.clone(), waiting);
         Ok(process.pid)
+    }
+
+    /// First processes are executed side by side.
+    fn start_nodes(
+        &mut self,
+        inits: &[(usize, &Step, &object::Init)],
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
+        let mut started = Vec::new();
+        for (number, step, init) in inits {
+            let waiting = self.waiting.remove(&init.node);
+            let waiting = waiting.ok_or_else(|| StepError::Started(init.node.clone()));
+            let waiting = waiting
+                .and_then(|waiting| waiting.start().map(|()| waiting).map_err(StepError::from))
+                .map_err(|error| failed(step, &error))?;
+            started.push((*number, *step, waiting));
+        }
+        for (number, step, waiting) in started {
+            waiting.started().map_err(|error| failed(step, &error.into()))?;
+            self.done(number, step, call)?;
+        }
+        Ok(())
+    }
+
+    /// A namespace is entered once for all settings of a node.
+    fn write_settings(
+        &mut self,
+        node: &Name,
+        settings: &[(usize, &Step, &object::Sysctl)],
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
+        let Some((_, first, _)) = settings.first() else { return Ok(()) };
+        let write = || -> Vec<Result<()>> {
+            let write = |(_, _, it): &(usize, &Step, &object::Sysctl)| {
+                write_proc(&setting_path(&it.key), &it.value)
+            };
+            settings.iter().map(write).collect()
+        };
+        let written = self.node(node).and_then(|node| in_network(node, write));
+        let written = written.map_err(|error| failed(first, &error))?;
+        for ((number, step, _), result) in settings.iter().zip(written) {
+            result.map_err(|error| failed(step, &error))?;
+            self.done(*number, step, call)?;
+        }
+        Ok(())
     }
 
     /// Interfaces are removed one by one before the node is killed: the kernel takes its time over
@@ -422,12 +493,9 @@ fn failed(step: &Step, error: &StepError) -> Failure {
 }
 
 /// Tells the caller which nodes were created, and waits for its word if limits hang on it.
-fn announce(born: &mut Vec<(&object::Node, u32)>, call: &Call) -> std::result::Result<(), Failure> {
-    if born.is_empty() {
-        return Ok(());
-    }
+fn announce(born: &[(&object::Node, u32)], call: &Call) -> std::result::Result<(), Failure> {
     let limited = born.iter().any(|(node, _)| !node.limits.is_none());
-    let pids = born.drain(..).map(|(node, pid)| (node.name.clone(), pid)).collect();
+    let pids = born.iter().map(|(node, pid)| (node.name.clone(), *pid)).collect();
     call.answer(&Answer::Born(pids)).map_err(|error| gone(&error))?;
     if limited { call.wait_for_word().map_err(|error| gone(&error)) } else { Ok(()) }
 }

@@ -8,6 +8,7 @@
 pub(crate) mod apply;
 pub(crate) mod control;
 pub(crate) mod files;
+mod group;
 pub(crate) mod journal;
 pub(crate) mod keeper;
 pub(crate) mod node;
