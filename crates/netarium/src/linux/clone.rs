@@ -62,11 +62,14 @@ impl Child {
             PollFd::from_borrowed_fd(lifeline, PollFlags::empty()),
         ];
         rustix::io::retry_on_intr(|| poll(&mut watched, None))?;
-        if watched[0].revents().is_empty() {
+        let ended = !watched[0].revents().is_empty();
+        if !ended {
             process::kill(&self.pidfd)?;
-            return Ok(None);
         }
-        self.wait().map(Some)
+        // Left to the host's first process, it would keep its number, and with that the process
+        // namespace it is in, for as long as that one takes to reap it.
+        let status = self.wait()?;
+        Ok(ended.then_some(status))
     }
 }
 
