@@ -21,6 +21,7 @@ use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::{self, Step};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::native::firewall::NFT;
 use crate::engine::native::keeper::{self, Keeper};
 use crate::engine::native::sweep::{SweepError, sweep};
 use crate::engine::native::worker::{self, Answer, Observation, Order, Task};
@@ -33,6 +34,7 @@ use crate::lab::lock::Lock;
 use crate::lab_file::{LabFile, LabFileError};
 use crate::linux::cgroup::{CgroupError, Cgroups};
 use crate::linux::idmap::{IdMap, IdMapError};
+use crate::linux::program::{Program, ProgramError};
 use crate::linux::stage::{Running, Stage, StageError};
 use crate::node_program;
 
@@ -119,6 +121,14 @@ pub enum LabError {
     /// The machine lacks something that the lab cannot do without.
     #[error("this machine cannot run the lab")]
     Refused(Vec<Refusal>),
+    /// A program that the lab needs is missing.
+    #[error("cannot make firewall {node}")]
+    Program {
+        /// The first node that needs it.
+        node: Name,
+        /// Which program.
+        source: ProgramError,
+    },
     /// An image is not to be had.
     #[error("cannot make image {image} ready")]
     Image {
@@ -175,6 +185,7 @@ impl LabError {
             Self::Refused(_) => {
                 Some("`netarium doctor` tells what this machine has and lacks".to_owned())
             }
+            Self::Program { source, .. } => source.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Folder { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -193,6 +204,20 @@ impl LabError {
             Self::NotUp(_) => Some("`netarium up` brings it up".to_owned()),
             _ => None,
         }
+    }
+}
+
+/// Whether the programs are there that the engine starts for these objects.
+fn check_programs(objects: &Objects) -> Result<()> {
+    let node = objects.iter().find_map(|(id, _)| match id {
+        Id::Firewall(node) => Some(node.clone()),
+        _ => None,
+    });
+    match node {
+        Some(node) if !Program::is_there(NFT) => {
+            Err(LabError::Program { node, source: ProgramError::Missing { name: NFT.to_owned() } })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -352,7 +377,9 @@ impl Lab {
 
     async fn desired(&self, model: &Model) -> Result<Desired> {
         let features = features(&self.data).await.map_err(LabError::Features)?;
-        desired(model, &features).map_err(LabError::Refused)
+        let desired = desired(model, &features).map_err(LabError::Refused)?;
+        check_programs(&desired.objects)?;
+        Ok(desired)
     }
 
     /// What is there. Nothing, if the lab has no keeper: everything in a lab ends with that.
