@@ -83,6 +83,7 @@ struct Written<'s> {
 
 fn hook(way: Way, written: &spec::Hook, ground: &Ground<'_>, problems: &mut Problems) -> Hook {
     let default = written.default.as_ref().map_or(Policy::Accept, |it| it.value);
+    let before = problems.count();
     let mut rules = Vec::new();
     let mut decided: Vec<(Packets, Verdict, Place)> = Vec::new();
     for rule in in_order(written, problems) {
@@ -105,7 +106,8 @@ fn hook(way: Way, written: &spec::Hook, ground: &Ground<'_>, problems: &mut Prob
         }
     }
     let only_accepts = rules.iter().all(|it| it.verdict == Some(Verdict::Accept));
-    if default == Policy::Accept && !rules.is_empty() && only_accepts {
+    let is_whole = problems.count() == before;
+    if is_whole && default == Policy::Accept && !rules.is_empty() && only_accepts {
         let problem = Problem::new("everything is accepted here, with or without these rules");
         problems.add(problem.at(written.place).hint("write default: drop"));
     }

@@ -114,13 +114,13 @@ fn destination(
 ) -> Option<Destination> {
     let target = to(written, "10.3.0.2:8080", problems);
     let (host, rest) = split(word);
+    if rest.is_none() && host.contains('/') {
+        let problem = Problem::new(format!("{} names no port", word.value)).at(word.place);
+        problems.add(problem.hint("write 10.0.0.1:8080/tcp"));
+        return None;
+    }
     let address = ground.host(host, word, problems);
     let ports = match rest {
-        None if word.contains('/') => {
-            let problem = Problem::new(format!("{} names no port", word.value)).at(word.place);
-            problems.add(problem.hint("write 10.0.0.1:8080/tcp"));
-            return None;
-        }
         None => None,
         Some(rest) => Some(port_and_protocol(rest, word, problems)?),
     };

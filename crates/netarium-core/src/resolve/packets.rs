@@ -73,15 +73,16 @@ pub(super) fn resolve(
     problems: &mut Problems,
 ) -> Vec<(Packets, Option<String>)> {
     let before = problems.count();
+    if written.tunnel.is_some() {
+        check_tunnel(way, written, problems);
+        if problems.count() > before {
+            return vec![];
+        }
+    }
     let packets = plain(way, written, ground, problems);
     let Some(word) = &written.tunnel else {
-        if asks_nothing(written) && problems.count() == before {
-            let problem = Problem::new("a match that asks nothing takes every packet");
-            problems.add(problem.at(written.place).hint("write default: accept or default: drop"));
-        }
         return if problems.count() == before { vec![(packets, None)] } else { vec![] };
     };
-    check_tunnel(way, written, problems);
     let Some((own, peer)) = ground.tunnel(word, problems) else { return vec![] };
     if problems.count() > before {
         return vec![];
@@ -102,19 +103,6 @@ pub(super) fn resolve(
         .map(|payload| Packets { from: from.clone(), to: to.clone(), payload, ..packets.clone() })
         .map(|packets| (packets, comment.clone()))
         .collect()
-}
-
-fn asks_nothing(written: &Match) -> bool {
-    let words = [
-        &written.incoming,
-        &written.outgoing,
-        &written.from,
-        &written.to,
-        &written.protocol,
-        &written.port,
-        &written.icmp,
-    ];
-    words.iter().all(|words| words.is_empty()) && written.state.is_empty()
 }
 
 fn tidy(prefixes: &[IpNet]) -> Vec<IpNet> {
@@ -153,6 +141,7 @@ fn plain(way: Way, written: &Match, ground: &Ground<'_>, problems: &mut Problems
         let hint = if way == Way::Input { "write in" } else { "write out" };
         problems.add(Problem::new(message).at(word.place).hint(hint));
     }
+    let before = problems.count();
     let packets = Packets {
         incoming: ground.interfaces(&written.incoming, problems).unwrap_or_default(),
         outgoing: ground.interfaces(&written.outgoing, problems).unwrap_or_default(),
@@ -161,7 +150,9 @@ fn plain(way: Way, written: &Match, ground: &Ground<'_>, problems: &mut Problems
         payload: payload(written, problems),
         states: written.state.iter().map(|state| state.value).collect(),
     };
-    check_families(&packets, written, problems);
+    if problems.count() == before {
+        check_families(&packets, written, problems);
+    }
     packets
 }
 
@@ -215,10 +206,19 @@ fn payload(written: &Match, problems: &mut Problems) -> Payload {
     }
     if let Some(first) = written.port.first() {
         let ports = ports(&written.port, problems);
-        let portless = protocols.iter().any(|it| !WITH_PORTS.contains(it));
-        if written.protocol.is_empty() || portless {
+        if written.protocol.is_empty() {
             let problem = Problem::new(format!("port {} of which protocol?", first.value));
             problems.add(problem.at(first.place).hint("write protocol: tcp, or udp, or both"));
+        }
+        let has_none = |word: &&Word| {
+            let number = PROTOCOLS.iter().find(|(name, _)| *name == word.value);
+            number.is_none_or(|(_, number)| !WITH_PORTS.contains(number))
+        };
+        // A protocol that nobody knows has its own problem.
+        if let Some(word) = written.protocol.iter().find(has_none)
+            && protocols.iter().any(|it| !WITH_PORTS.contains(it))
+        {
+            problems.at(word.place, format!("{} has no ports", word.value));
         }
         return Payload::Ports(protocols, ports);
     }
@@ -254,6 +254,7 @@ fn icmp(
     if protocols.iter().any(|it| ![ICMP, ICMPV6].contains(it)) {
         let problem = Problem::new("only ICMP has types of ICMP").at(place);
         problems.add(problem.hint("leave protocol out, or write icmp or icmpv6"));
+        return Payload::Any;
     }
     let takes = |protocol| protocols.is_empty() || protocols.contains(&protocol);
     let (mut v4, mut v6) = (BTreeSet::new(), BTreeSet::new());

@@ -38,6 +38,11 @@ impl<'t> Table<'t> {
         Some(Self { kind, place: tree.place, entries, present, known: Vec::new() })
     }
 
+    /// Whether nothing was written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.present.is_empty()
+    }
+
     /// Whether `key` was written, whatever became of its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.present.contains(&key)

@@ -218,7 +218,7 @@ impl Rule {
             problems.add(problem.at(place).hint("write one of accept, drop and reject"));
         }
         table.close(problems);
-        Some(Self { accept, drop, reject, rate, log, place })
+        (named == 1).then_some(Self { accept, drop, reject, rate, log, place })
     }
 }
 
@@ -236,6 +236,11 @@ impl Match {
             });
         }
         let mut table = Table::open("a match", tree, problems)?;
+        if table.is_empty() {
+            let problem = Problem::new("a match that asks nothing takes every packet").at(place);
+            problems.add(problem.hint("write default: accept or default: drop"));
+            return None;
+        }
         let mut take = |key| table.take(key).map_or_else(Vec::new, |it| words(key, it, problems));
         let (incoming, outgoing, from, to) = (take("in"), take("out"), take("from"), take("to"));
         let (protocol, port, icmp) = (take("protocol"), take("port"), take("icmp"));
@@ -266,6 +271,7 @@ impl Nat {
                 .add(problem.at(place).hint("write one of masquerade, snat, dnat and redirect"));
         }
         table.close(problems);
-        Some(Self { masquerade, snat, dnat, redirect, to, incoming, outgoing, tunnels, place })
+        let nat = Self { masquerade, snat, dnat, redirect, to, incoming, outgoing, tunnels, place };
+        (named == 1).then_some(nat)
     }
 }
