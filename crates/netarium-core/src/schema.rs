@@ -246,5 +246,5 @@ pub(crate) enum ExpectForm {
 #[expect(dead_code, reason = "the schema is made from its shape")]
 pub(crate) enum MatchForm {
     Word(IpProtocol),
-    Table(Match),
+    Table(Box<Match>),
 }
