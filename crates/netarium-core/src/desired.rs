@@ -229,12 +229,16 @@ fn file(node: &Name, path: &str, content: String) -> Object {
 /// Settings that every node has, so that a lab does not depend on the host's: a new network
 /// namespace takes many of them over from the first one (`net.core.devconf_inherit_init_net`).
 fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice) {
-    let forward = match node.forwarding {
-        Forwarding::On => "1",
-        Forwarding::Off => "0",
+    // The kernel itself sets the second when the first is changed (net/ipv4/devinet.c,
+    // inet_forward_change), so no other value would last.
+    let (forward, accept_redirects) = match node.forwarding {
+        Forwarding::On => ("1", "0"),
+        Forwarding::Off => ("0", "1"),
     };
     let mut settings = vec![
-        ("net/ipv4/conf/all/accept_redirects", "0"),
+        ("net/ipv4/conf/all/accept_redirects", accept_redirects),
+        // Else the kernel removes all other addresses of a prefix with the first one.
+        ("net/ipv4/conf/all/promote_secondaries", "1"),
         ("net/ipv4/conf/all/rp_filter", "0"),
         ("net/ipv4/conf/all/send_redirects", "0"),
         ("net/ipv4/conf/default/rp_filter", "0"),

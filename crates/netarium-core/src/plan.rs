@@ -88,12 +88,12 @@ pub fn record(objects: &mut Objects, step: &Step) {
 fn gone<'a>(desired: &Objects, observed: &'a Objects) -> BTreeSet<&'a Id> {
     let mut gone = BTreeSet::new();
     for (id, present) in observed.iter() {
+        let lasts = |base: &Id| !gone.contains(base) && is_unchanged(base, desired, observed);
+        let supports = supports(present, observed);
         let stays = desired.get(id).is_some_and(|wanted| {
             (present == wanted || can_change_in_place(wanted))
-                && bases(wanted, desired)
-                    .iter()
-                    .chain(&bases(present, observed))
-                    .all(|base| !gone.contains(base) && is_unchanged(base, desired, observed))
+                && bases(wanted, desired).iter().chain(&bases(present, observed)).all(lasts)
+                && (supports.is_empty() || supports.iter().any(lasts))
         });
         if !stays {
             gone.insert(id);
@@ -128,7 +128,6 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
     let mut bases = carriers(object);
     match object {
         Object::Interface(it) => bases.push(Id::Segment(it.segment.clone())),
-        Object::Route(it) => bases.extend(all.addresses_towards(&it.node, &it.via)),
         Object::Credential(_) => bases.push(Id::Authority),
         Object::Service(it) => {
             bases.extend(it.reads.iter().map(|path| Id::File(it.node.clone(), path.clone())));
@@ -143,6 +142,15 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
         _ => {}
     }
     bases
+}
+
+/// Of these an object needs one, if there was any: a route must not vanish for a moment because its
+/// interface gets or loses one address of several towards its gateway.
+fn supports(object: &Object, all: &Objects) -> Vec<Id> {
+    match object {
+        Object::Route(it) => all.addresses_towards(&it.node, &it.via).collect(),
+        _ => vec![],
+    }
 }
 
 /// The objects that take this one along when all of them are removed.

@@ -9,8 +9,9 @@ mod lock;
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -289,8 +290,7 @@ impl Lab {
     /// If the machine cannot run the lab, or it cannot be seen how it is.
     pub async fn plan(&self, model: &Model) -> Result<Plan> {
         let Desired { objects, notes } = self.desired(model).await?;
-        let observed = self.observe().await?.objects;
-        Ok(Plan { steps: plan::diff(&objects, &observed), notes })
+        Ok(Plan { steps: steps(&objects, &self.observe().await?), notes })
     }
 
     /// Says how the lab is, compared with the file it was last brought up from.
@@ -303,8 +303,8 @@ impl Lab {
             return Ok(Status { state, steps: vec![], findings: vec![] });
         }
         let Desired { objects, .. } = self.desired(&self.file()?.model).await?;
-        let Observation { objects: observed, findings } = self.observe().await?;
-        Ok(Status { state, steps: plan::diff(&objects, &observed), findings })
+        let observed = self.observe().await?;
+        Ok(Status { state, steps: steps(&objects, &observed), findings: observed.findings })
     }
 
     /// Brings the lab to what its file says, and waits until services are ready and tunnels stand.
@@ -318,24 +318,31 @@ impl Lab {
         options: UpOptions,
         report: Report<'_>,
     ) -> Result<Vec<Step>> {
-        let _lock = self.lock(report).await?;
+        let lock = self.lock(report).await?;
         let Desired { objects, notes } = self.desired(&file.model).await?;
         notes.into_iter().for_each(|note| report(Event::Note(note)));
         let _images = self.make_images(&file.model, report).await?;
         if self.state() != State::Up {
             self.clear(report).await?;
         }
-        let before = self.observe().await?.objects;
-        let steps = plan::diff(&objects, &before);
+        let before = self.observe().await?;
+        let steps = steps(&objects, &before);
         report(Event::Planned { steps: steps.len() });
         let file_before = self.file().ok();
-        if let Err(error) = self.make(file, &steps, options.patience, report).await {
+        let unready = before.unready.iter().filter(|node| file.model.nodes.contains_key(*node));
+        let unready = unready.cloned().collect();
+        let work = Work { lock: &lock, unready, patience: options.patience, report };
+        if let Err(error) = self.make(file, &steps, &work).await {
             if options.after_failure == AfterFailure::Undo {
                 report(Event::Undoing);
                 // The first error is the one to be told; that not all was undone is told beside it.
-                if let Err(error) = self.undo(&before, file_before.as_ref(), report).await {
+                let work = Work { unready: BTreeSet::new(), patience: PATIENCE, ..work };
+                if let Err(error) = self.undo(&before.objects, file_before.as_ref(), &work).await {
                     report(Event::Warning(format!("not all could be undone: {error}")));
                 }
+            }
+            if self.state() == State::Down {
+                lock.remove();
             }
             return Err(error);
         }
@@ -344,18 +351,12 @@ impl Lab {
         Ok(steps)
     }
 
-    async fn make(
-        &self,
-        file: &LabFile,
-        steps: &[Step],
-        patience: Duration,
-        report: Report<'_>,
-    ) -> Result<()> {
+    async fn make(&self, file: &LabFile, steps: &[Step], work: &Work<'_>) -> Result<()> {
         if self.state() == State::Down {
             self.create_folder()?;
         }
         self.write_records(file)?;
-        self.apply(steps, patience, report).await
+        self.apply(steps, work).await
     }
 
     /// Takes the lab down, whatever state it is in. Says whether there was anything.
@@ -387,7 +388,7 @@ impl Lab {
         if self.state() != State::Up {
             return Ok(Observation::default());
         }
-        let mut running = self.start_worker(Task::Observe)?;
+        let mut running = self.start_worker(Task::Observe, &[])?;
         match running.answer().await.map_err(LabError::Stage)? {
             Some(Answer::Observed(observation)) => Ok(observation),
             Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),
@@ -437,7 +438,8 @@ impl Lab {
         })
     }
 
-    fn start_worker(&self, task: Task) -> Result<Running> {
+    /// Starts a worker; what comes with it stays open until it ends.
+    fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
         let programs = self.data.programs();
         let program = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
             what: "write",
@@ -452,16 +454,19 @@ impl Lab {
             hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
             task,
         };
-        Running::start(Stage::Worker, &order, &[], Stdio::inherit()).map_err(LabError::Stage)
+        Running::start(Stage::Worker, &order, fds, Stdio::inherit()).map_err(LabError::Stage)
     }
 
-    async fn apply(&self, steps: &[Step], patience: Duration, report: Report<'_>) -> Result<()> {
-        if steps.is_empty() {
+    /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
+    /// the lab before the worker has ended.
+    async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
+        let Work { lock, unready, patience, report } = work;
+        if steps.is_empty() && unready.is_empty() {
             return Ok(());
         }
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let task = Task::Apply { steps: steps.to_vec(), patience };
-        let mut running = self.start_worker(task)?;
+        let task = Task::Apply { steps: steps.to_vec(), patience, unready: unready.clone() };
+        let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
         loop {
@@ -516,27 +521,29 @@ impl Lab {
         &self,
         before: &Objects,
         file_before: Option<&LabFile>,
-        report: Report<'_>,
+        work: &Work<'_>,
     ) -> Result<()> {
-        self.put_logs_aside();
         if before.is_empty() {
+            self.put_logs_aside(|from, to| fs::rename(from, to));
             return self.clear_all().await.map(drop);
         }
+        self.put_logs_aside(copy_files);
         if let Some(file) = file_before {
             self.write_records(file)?;
         }
-        let now = self.observe().await?.objects;
-        self.apply(&plan::diff(before, &now), PATIENCE, report).await
+        let steps = steps(before, &self.observe().await?);
+        self.apply(&steps, work).await
     }
 
-    /// Logs of a lab that is about to go, for looking at why it failed. There may be none.
-    fn put_logs_aside(&self) {
+    /// Logs of a lab of which something is about to go, for looking at why it failed. There may be
+    /// none.
+    fn put_logs_aside(&self, put: impl Fn(&Path, &Path) -> io::Result<()>) {
         let aside = self.failed_logs();
         self.forget_logs();
         let Ok(nodes) = fs::read_dir(self.folder.path().join("nodes")) else { return };
         if fs::create_dir_all(&aside).is_ok() {
             for node in nodes.flatten() {
-                fs::rename(node.path().join("logs"), aside.join(node.file_name())).ok();
+                put(&node.path().join("logs"), &aside.join(node.file_name())).ok();
             }
         }
     }
@@ -576,6 +583,32 @@ impl Lab {
         let locked = Lock::take(path.clone(), || report(Event::Waiting)).await;
         locked.map_err(|source| LabError::Folder { what: "lock", path, source })
     }
+}
+
+/// What goes with a change of a lab from its beginning to its end.
+struct Work<'a> {
+    lock: &'a Lock,
+    /// Nodes with services that may not be ready yet, whatever the steps are.
+    unready: BTreeSet<Name>,
+    patience: Duration,
+    report: Report<'a>,
+}
+
+/// The steps from what was seen to what must be. What has failed and is not wanted any more would
+/// else stay: it is not in order, so it does not count as there.
+fn steps(desired: &Objects, seen: &Observation) -> Vec<Step> {
+    let unwanted = seen.broken.iter().filter(|(id, _)| !desired.contains(id));
+    let removals = unwanted.map(|(_, object)| Step::Remove(object.clone()));
+    removals.chain(plan::diff(desired, &seen.objects)).collect()
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 fn limits(steps: &[Step], node: &Name) -> Limits {

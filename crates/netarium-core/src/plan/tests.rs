@@ -178,7 +178,7 @@ fn run(mut objects: Objects, steps: &[Step]) -> Objects {
         match step {
             Step::Create(_) => {
                 assert!(!objects.contains(&object.id()), "{step}: already there");
-                for base in bases(object, &objects) {
+                for base in bases(object, &objects).into_iter().chain(supports(object, &objects)) {
                     assert!(objects.contains(&base), "{step}: {base} is missing");
                 }
             }

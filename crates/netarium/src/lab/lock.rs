@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,14 @@ use rustix::fs::FlockOperation;
 /// The right to change a lab. It ends with this value, or with the process.
 pub(super) struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
+}
+
+impl AsFd for Lock {
+    /// Whoever has a copy of this descriptor has the right, too, until all copies are closed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl Lock {
@@ -38,7 +46,7 @@ impl Lock {
             };
             // The one who had it may have removed it.
             if is_same(&file, &path) {
-                return Ok(Self { path, _file: file });
+                return Ok(Self { path, file });
             }
         }
     }

@@ -190,12 +190,15 @@ fn hear_words(mut gate: &UnixStream, first: &[u8]) -> Result<(), LaunchError> {
     if words.is_empty() { Ok(()) } else { Err(LaunchError::Child(words)) }
 }
 
-/// The nested user namespace of a node has the ids of its lab, one to one.
+/// The nested user namespace of a node has the ids of its lab, one to one. Root and the others are
+/// written apart: a run of ids must not reach over two runs of the lab's own mapping, and those of
+/// a user with subordinate ids are two.
 #[expect(clippy::disallowed_methods, reason = "a file of /proc is written, not replaced")]
 fn write_identity_map(pid: u32, ids: u32) -> Result<(), LaunchError> {
+    let others = if ids > 1 { format!("\n1 1 {}", ids - 1) } else { String::new() };
     for file in ["uid_map", "gid_map"] {
         let path = PathBuf::from(format!("/proc/{pid}/{file}"));
-        std::fs::write(&path, format!("0 0 {ids}"))
+        std::fs::write(&path, format!("0 0 1{others}"))
             .map_err(|source| LaunchError::NodeMap { path, source })?;
     }
     Ok(())

@@ -94,6 +94,9 @@ const OURS_ON_HOST: &[&str] = &[
     "var/log",
 ];
 
+/// The largest file, in bytes, of which a node gets a copy where its folder cannot be shown whole.
+const LARGEST_COPY: u64 = 1 << 20;
+
 /// What is empty in a `host` image, with permission bits.
 const EMPTY_ON_HOST: &[(&str, u32)] = &[
     ("dev", 0o755),
@@ -194,11 +197,47 @@ fn show(host: &Path, place: &Path, changes: &Path) -> Result<()> {
         }
     }
     fs::create_dir(place).named(what())?;
-    overlay(host, &upper, &work, place).or_else(|_| {
-        // There are mounts below it, under which nobody may look: then as it is, with them.
-        mount_bind_recursive(host, place).named(what())?;
-        set_access(place, Access::ReadOnly, Below::Too)
-    })
+    fs::set_permissions(place, found.permissions()).named(what())?;
+    match overlay(host, &upper, &work, place) {
+        Ok(()) => Ok(()),
+        Err(_) if has_mounts_below(host) => show_parts(host, place, &changes.join("parts")),
+        Err(_) => {
+            mount_bind_recursive(host, place).named(what())?;
+            set_access(place, Access::ReadOnly, Below::Too)
+        }
+    }
+}
+
+/// Shows what is in a folder of the host one by one: there are mounts below it, under which nobody
+/// may look. Into what the node's root may not read, it sees nothing.
+fn show_parts(host: &Path, place: &Path, changes: &Path) -> Result<()> {
+    for entry in fs::read_dir(host).into_iter().flatten().flatten() {
+        let (path, place) = (entry.path(), place.join(entry.file_name()));
+        let Ok(found) = entry.metadata() else { continue };
+        if found.is_dir() || found.is_symlink() {
+            show(&path, &place, &changes.join(entry.file_name()))?;
+        } else if found.is_file() {
+            // A copy can be replaced, which a mount cannot.
+            let copied = found.len() <= LARGEST_COPY && fs::copy(&path, &place).is_ok();
+            if !copied {
+                bind(&path, &place)?;
+                set_access(&place, Access::ReadOnly, Below::Not)?;
+            }
+        }
+    }
+    for ours in OURS_ON_HOST.iter().map(|path| Path::new("/").join(path)) {
+        if let Ok(below) = ours.strip_prefix(host) {
+            fs::create_dir_all(place.join(below)).named(ours.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there are mounts below a folder (proc_pid_mountinfo(5)).
+fn has_mounts_below(folder: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    points.any(|point| point != folder && point.starts_with(folder))
 }
 
 fn overlay(lower: &Path, upper: &Path, work: &Path, place: &Path) -> Result<()> {

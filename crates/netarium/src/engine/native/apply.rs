@@ -104,11 +104,17 @@ impl<'a> Apply<'a> {
         })
     }
 
-    /// Does the steps, one by one, but opens tunnels side by side; then waits for services.
+    /// Does the steps, one by one, but opens tunnels side by side; then waits for services, also
+    /// for those of the nodes in `unready`.
     ///
     /// # Errors
     /// The first step that could not be done. What was done before stays.
-    pub(crate) fn run(&mut self, steps: &[Step], call: &Call) -> std::result::Result<(), Failure> {
+    pub(crate) fn run(
+        &mut self,
+        steps: &[Step],
+        unready: &BTreeSet<Name>,
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
         let mut born = Vec::new();
         let mut tunnels = Vec::new();
         for (number, step) in steps.iter().enumerate() {
@@ -130,6 +136,7 @@ impl<'a> Apply<'a> {
         }
         announce(&mut born, call)?;
         self.open_tunnels(&tunnels, call)?;
+        self.started.extend(unready.iter().cloned());
         self.wait_for_services()
     }
 
@@ -374,7 +381,7 @@ impl<'a> Apply<'a> {
         Ok(tunnels::End { root: node.root_path(), control: node.folder.control(), credential })
     }
 
-    /// Waits until the services that were started here are ready, and fails with the first that
+    /// Waits until the services of nodes where some were started are ready, and fails with the first that
     /// is not.
     fn wait_for_services(&mut self) -> std::result::Result<(), Failure> {
         let mut conversations = Vec::new();

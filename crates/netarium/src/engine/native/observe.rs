@@ -225,10 +225,16 @@ impl<'a> Look<'a> {
         match found.state {
             ServiceState::Failed(reason) => {
                 self.note(&id, reason);
-                None
+                self.observation.broken.insert(Object::Service(recorded.clone()));
+                return None;
             }
-            _ => Some(object::NodeService { service: found.service, ..recorded.clone() }),
+            ServiceState::Waiting | ServiceState::Starting => {
+                self.note(&id, "it is not ready yet");
+                self.observation.unready.insert(recorded.node.clone());
+            }
+            ServiceState::Ready | ServiceState::Done => {}
         }
+        Some(object::NodeService { service: found.service, ..recorded.clone() })
     }
 
     /// What is there without a record, because a worker was killed before it wrote one: the lab that

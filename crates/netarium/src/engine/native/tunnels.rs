@@ -127,7 +127,8 @@ async fn load_all(
     Ok(())
 }
 
-/// Tells a daemon about its tunnels as soon as it listens.
+/// Tells a daemon about its tunnels as soon as it listens. One that is about to be replaced, as
+/// after an `up` that was killed, or that dies meanwhile, would forget them.
 async fn load(
     node: Name,
     end: Arc<End>,
@@ -135,27 +136,26 @@ async fn load(
     deadline: Instant,
 ) -> Result<(), TunnelStepError> {
     loop {
-        match vici::load(&end.root, &connections, &end.credential).await {
-            Err(TunnelError::Connect { .. }) if Instant::now() < deadline => {
-                if let Some(reason) = failed_for_good(&end) {
-                    return Err(TunnelStepError::Daemon { node, reason });
-                }
-                tokio::time::sleep(PAUSE).await;
+        let is_early = Instant::now() < deadline;
+        match daemon_state(&end) {
+            Some(ServiceState::Failed(reason)) => {
+                return Err(TunnelStepError::Daemon { node, reason });
             }
-            result => return Ok(result?),
+            Some(ServiceState::Waiting) if is_early => {}
+            _ => match vici::load(&end.root, &connections, &end.credential).await {
+                Err(TunnelError::Connect { .. } | TunnelError::Broken { .. }) if is_early => {}
+                result => return Ok(result?),
+            },
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Why the daemon will not come up any more, if its first process has given up on it.
-fn failed_for_good(end: &End) -> Option<String> {
+/// How the daemon is, in the words of its node's first process.
+fn daemon_state(end: &End) -> Option<ServiceState> {
     let control = Control::connect(&end.control).ok()?;
     let Reply::Services(services) = control.ask(&Request::Status).ok()? else { return None };
-    let daemon = services.into_iter().find(|it| it.service.name == ipsec::service_name())?;
-    match daemon.state {
-        ServiceState::Failed(reason) => Some(reason),
-        _ => None,
-    }
+    services.into_iter().find(|it| it.service.name == ipsec::service_name()).map(|it| it.state)
 }
 
 async fn initiate_all(

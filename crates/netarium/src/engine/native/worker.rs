@@ -6,6 +6,7 @@
 //! whatever it does, and the kernel every node that was created and not yet started: nobody changes
 //! a lab without the lock, which ended with the caller.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -54,6 +55,8 @@ pub(crate) enum Task {
         steps: Vec<Step>,
         /// How long services and tunnels may take, in milliseconds.
         patience: u64,
+        /// Nodes with services that were started before and may not be ready yet.
+        unready: BTreeSet<Name>,
     },
     /// Looking at what is there.
     Observe,
@@ -89,6 +92,10 @@ pub(crate) enum Answer {
 pub(crate) struct Observation {
     /// What is there and in order.
     pub objects: Objects,
+    /// What is there and has failed for good.
+    pub broken: Objects,
+    /// Nodes with services that are not ready yet.
+    pub unready: BTreeSet<Name>,
     /// What is not in order, with the reason where it is known.
     pub findings: Vec<(Id, String)>,
 }
@@ -234,10 +241,10 @@ fn work(call: &Call, order: &Order, ids: u32) -> Result<(), Failure> {
                 observe::observe(&order.folder, &order.lab).map_err(|it| Failure::of(&it))?;
             answer(Answer::Observed(observation))
         }
-        Task::Apply { steps, patience } => {
+        Task::Apply { steps, patience, unready } => {
             let patience = std::time::Duration::from_millis(*patience);
             let mut apply = Apply::begin(order, ids, patience).map_err(|it| Failure::of(&it))?;
-            apply.run(steps, call)?;
+            apply.run(steps, unready, call)?;
             answer(Answer::Settled)
         }
     }

@@ -1,0 +1,121 @@
+//! Whole labs: brought up for real, asked, changed, broken, repaired and taken down, as root and as
+//! ordinary users. Every test ends by asserting that nothing of its lab is left.
+//!
+//! The test program is also the stage program, hence no harness: it has to look whether it is a
+//! stage before there are threads. Root runs it once more as each of two ordinary users, see
+//! [`owner`]. Images are kept from one run to the next.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod child;
+mod lab;
+mod owner;
+mod traces;
+
+mod changes;
+mod examples;
+mod failures;
+mod faults;
+mod node;
+mod places;
+mod segments;
+mod tunnels;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// The names of tests are those of their functions, after that of their file.
+macro_rules! tests {
+    ($($file:ident: $($name:ident)*;)*) => {
+        vec![$($({
+            let name = concat!(stringify!($file), "::", stringify!($name));
+            Trial::test(name, || {
+                let _lock = owner::lock(name);
+                $file::$name();
+                Ok(())
+            })
+        },)*)*]
+    };
+}
+
+fn main() -> ExitCode {
+    netarium::run_if_stage();
+    if let Some(code) = child::run_if_child() {
+        return code;
+    }
+    let mut arguments = Arguments::from_args();
+    // Tests wait more than they compute.
+    arguments.test_threads.get_or_insert(4);
+    let mut all = tests();
+    let public = Arc::default();
+    if rustix::process::geteuid().is_root() {
+        let names: Vec<String> = all.iter().map(|trial| trial.name().to_owned()).collect();
+        all.extend(tests_of_root());
+        all.extend(owner::as_users(&names, &public));
+    }
+    libtest_mimic::run(&arguments, all).exit_code()
+}
+
+/// Those that take longest come first.
+fn tests() -> Vec<Trial> {
+    tests! {
+        examples:
+            every_lab_of_the_project_comes_up_passes_its_checks_and_leaves_nothing
+            both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_esp;
+        tunnels:
+            a_tunnel_that_cannot_stand_is_named_and_the_lab_undone
+            a_killed_charon_is_seen_and_its_tunnel_mended
+            an_up_that_was_killed_while_tunnels_open_is_mended
+            keys_are_readable_by_their_owner_only_and_new_in_each_lab
+            a_node_of_an_image_is_confined_too;
+        faults:
+            an_up_that_was_killed_is_told_mended_and_cleaned_away
+            a_killed_init_is_seen_and_its_node_mended
+            a_killed_service_is_started_again
+            a_killed_keeper_is_seen_and_the_lab_mended
+            a_lab_whose_keeper_was_killed_leaves_nothing_when_taken_down
+            two_ups_at_the_same_time_both_succeed
+            a_worker_ends_with_the_up_that_started_it;
+        failures:
+            a_service_that_cannot_start_is_named_and_the_lab_undone
+            the_last_words_of_a_service_that_fails_are_kept
+            a_change_that_fails_leaves_the_lab_as_it_was
+            what_failed_can_be_kept_to_be_looked_at
+            a_lab_file_with_mistakes_creates_nothing
+            taking_down_what_is_not_up_does_nothing;
+        node:
+            a_node_has_its_own_ids_and_granted_capabilities_only
+            a_node_cannot_mount_unshare_or_reach_the_machine
+            a_node_is_called_by_its_own_name_and_knows_its_neighbours
+            a_node_sees_its_own_devices_processes_and_interfaces_only
+            what_a_node_writes_is_its_own
+            the_files_of_a_lab_are_its_owners_alone;
+        segments:
+            macvlan_bridge_and_veth_carry_both_families
+            interfaces_have_the_names_macs_and_mtus_of_the_file
+            routes_end_where_the_file_says
+            settings_of_the_kernel_are_those_of_the_file
+            segments_are_out_of_reach_of_each_other_and_of_the_machine;
+        changes:
+            a_node_that_is_added_or_removed_leaves_the_others_alone
+            an_address_a_route_and_an_mtu_are_changed_in_place
+            a_service_is_added_changed_and_removed
+            what_was_changed_by_hand_is_found_and_mended
+            a_connection_through_an_untouched_node_survives;
+        places:
+            two_labs_and_two_segments_may_have_the_same_prefix
+            long_names_in_a_deep_folder_work
+            labs_of_one_owner_are_listed_and_taken_down_apart;
+    }
+}
+
+/// What only root can prepare.
+fn tests_of_root() -> Vec<Trial> {
+    tests! {
+        failures:
+            a_full_disk_is_named_by_its_path
+            a_host_with_mounts_below_its_folders_is_shown_in_parts;
+    }
+}

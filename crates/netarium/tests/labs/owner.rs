@@ -1,0 +1,143 @@
+//! Whose labs the tests make. Root runs the tests as itself and then as two ordinary users: one
+//! with subordinate ids and one without.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Failed, Trial};
+use netarium::folder::DataFolder;
+
+/// Ordinary users, as `make test-users` makes them.
+const USERS: [(&str, Ids); 2] =
+    [("netarium-test", Ids::Subordinate), ("netarium-plain", Ids::Single)];
+
+/// Where the labs of the project are, for a test program that was copied elsewhere.
+const LABS: &str = "NETARIUM_TEST_LABS";
+
+/// Which ids a user's labs can have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    Subordinate,
+    Single,
+}
+
+/// The folder with the images and labs of the tests of this owner. It stays for its images.
+pub(crate) fn data() -> DataFolder {
+    DataFolder::at(folder())
+}
+
+fn folder() -> PathBuf {
+    if let Some(folder) = std::env::var_os("NETARIUM_TEST_DATA") {
+        return folder.into();
+    }
+    if rustix::process::geteuid().is_root() {
+        // Root's own home is closed to the ids of its labs.
+        return PathBuf::from("/var/cache/netarium-tests");
+    }
+    let home = std::env::var_os("HOME").expect("an ordinary user has a home");
+    Path::new(&home).join(".cache/netarium-tests")
+}
+
+/// The folder of the labs that come with the project.
+pub(crate) fn example_labs() -> PathBuf {
+    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs");
+    std::env::var_os(LABS).map_or_else(ours, PathBuf::from)
+}
+
+/// Keeps other runs of a test out until it has ended: the name of its lab is the same in all runs.
+pub(crate) fn lock(test: &str) -> File {
+    let folder = folder().join("tests");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = File::create(folder.join(test.replace("::", "-"))).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+/// The tests with these names once more, as every ordinary user. Each runs in a process of its own.
+pub(crate) fn as_users(names: &[String], public: &Arc<PublicFolder>) -> Vec<Trial> {
+    let pairs = USERS.into_iter().flat_map(|user| names.iter().map(move |name| (user, name)));
+    let trial = |((user, ids), name): ((&'static str, Ids), &String)| {
+        let (test, public) = (name.clone(), Arc::clone(public));
+        Trial::test(format!("{user}::{name}"), move || run_as(user, ids, &test, &public))
+    };
+    pairs.map(trial).collect()
+}
+
+/// The test program and the labs, where every user can read them. It is made when it is needed.
+#[derive(Default)]
+pub(crate) struct PublicFolder(OnceLock<PathBuf>);
+
+impl PublicFolder {
+    fn path(&self) -> &Path {
+        self.0.get_or_init(|| {
+            let path = std::env::temp_dir().join(format!("netarium-labs-{}", std::process::id()));
+            fill(&path);
+            path
+        })
+    }
+}
+
+impl Drop for PublicFolder {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.get() {
+            fs::remove_dir_all(path).ok();
+        }
+    }
+}
+
+fn fill(path: &Path) {
+    let public = fs::Permissions::from_mode(0o755);
+    fs::create_dir(path).unwrap();
+    fs::set_permissions(path, public.clone()).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), path.join("labs-test")).unwrap();
+    fs::set_permissions(path.join("labs-test"), public).unwrap();
+    for lab in fs::read_dir(example_labs()).unwrap() {
+        let lab = lab.unwrap();
+        let to = path.join("labs").join(lab.file_name());
+        fs::create_dir_all(&to).unwrap();
+        fs::copy(lab.path().join("lab.yaml"), to.join("lab.yaml")).unwrap();
+    }
+}
+
+/// Runs a test as another user. A user that is missing, or is not as it should be, is a failure.
+fn run_as(user: &str, ids: Ids, test: &str, public: &PublicFolder) -> Result<(), Failed> {
+    let home = home_of(user).ok_or_else(|| {
+        format!("there is no user {user}: `make test-users` makes the users of the tests")
+    })?;
+    let has_ids = ["/etc/subuid", "/etc/subgid"].iter().all(|file| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| line.split(':').next() == Some(user))
+    });
+    if has_ids != (ids == Ids::Subordinate) {
+        let not = if has_ids { "not " } else { "" };
+        return Err(format!("user {user} must {not}have subordinate ids (subuid(5))").into());
+    }
+    #[expect(clippy::disallowed_methods, reason = "the test program starts itself as another user")]
+    let output = Command::new("setpriv")
+        .args(["--reuid", user, "--regid", user, "--init-groups"])
+        .arg(public.path().join("labs-test"))
+        .args(["--exact", test])
+        .current_dir(public.path())
+        .env(LABS, public.path().join("labs"))
+        .env("HOME", &home)
+        .env("USER", user)
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("NETARIUM_TEST_DATA")
+        .stdin(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // A name that is no test's would succeed, too.
+    if output.status.success() && text.contains("1 passed") {
+        return Ok(());
+    }
+    Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+fn home_of(user: &str) -> Option<PathBuf> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let line = passwd.lines().find(|line| line.split(':').next() == Some(user))?;
+    line.split(':').nth(5).map(PathBuf::from)
+}
