@@ -5,6 +5,7 @@
 //! after a failure.
 
 mod lock;
+mod programs;
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -22,7 +23,6 @@ use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::{self, Step};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::native::firewall::NFT;
 use crate::engine::native::keeper::{self, Keeper};
 use crate::engine::native::sweep::{SweepError, sweep};
 use crate::engine::native::worker::{self, Answer, Observation, Order, Task};
@@ -35,7 +35,6 @@ use crate::lab::lock::Lock;
 use crate::lab_file::{LabFile, LabFileError};
 use crate::linux::cgroup::{CgroupError, Cgroups};
 use crate::linux::idmap::{IdMap, IdMapError};
-use crate::linux::program::{Program, ProgramError};
 use crate::linux::stage::{Running, Stage, StageError};
 use crate::node_program;
 
@@ -122,14 +121,9 @@ pub enum LabError {
     /// The machine lacks something that the lab cannot do without.
     #[error("this machine cannot run the lab")]
     Refused(Vec<Refusal>),
-    /// A program that the lab needs is missing.
-    #[error("cannot make firewall {node}")]
-    Program {
-        /// The first node that needs it.
-        node: Name,
-        /// Which program.
-        source: ProgramError,
-    },
+    /// A program that loads firewalls is missing.
+    #[error("cannot make the lab's firewalls")]
+    Program(#[source] crate::linux::program::ProgramError),
     /// An image is not to be had.
     #[error("cannot make image {image} ready")]
     Image {
@@ -186,7 +180,7 @@ impl LabError {
             Self::Refused(_) => {
                 Some("`netarium doctor` tells what this machine has and lacks".to_owned())
             }
-            Self::Program { source, .. } => source.hint(),
+            Self::Program(source) => source.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Folder { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -205,20 +199,6 @@ impl LabError {
             Self::NotUp(_) => Some("`netarium up` brings it up".to_owned()),
             _ => None,
         }
-    }
-}
-
-/// Whether the programs are there that the engine starts for these objects.
-fn check_programs(objects: &Objects) -> Result<()> {
-    let node = objects.iter().find_map(|(id, _)| match id {
-        Id::Firewall(node) => Some(node.clone()),
-        _ => None,
-    });
-    match node {
-        Some(node) if !Program::is_there(NFT) => {
-            Err(LabError::Program { node, source: ProgramError::Missing { name: NFT.to_owned() } })
-        }
-        _ => Ok(()),
     }
 }
 
@@ -378,9 +358,7 @@ impl Lab {
 
     async fn desired(&self, model: &Model) -> Result<Desired> {
         let features = features(&self.data).await.map_err(LabError::Features)?;
-        let desired = desired(model, &features).map_err(LabError::Refused)?;
-        check_programs(&desired.objects)?;
-        Ok(desired)
+        programs::check(desired(model, &features).map_err(LabError::Refused)?)
     }
 
     /// What is there. Nothing, if the lab has no keeper: everything in a lab ends with that.
@@ -424,18 +402,11 @@ impl Lab {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let since = self.record().map_or(now.map_or(0, |it| it.as_secs()), |record| record.since);
         let record = LabRecord { file: file.path.clone(), since };
+        let error = |path| move |source| LabError::Folder { what: "write", path, source };
         let path = self.folder.record();
-        worker::write_record(&path, &record).map_err(|source| LabError::Folder {
-            what: "write",
-            path,
-            source,
-        })?;
+        worker::write_record(&path, &record).map_err(error(path.clone()))?;
         let path = self.folder.lab_file();
-        worker::write_bytes(&path, &file.text).map_err(|source| LabError::Folder {
-            what: "write",
-            path,
-            source,
-        })
+        worker::write_bytes(&path, &file.text).map_err(error(path.clone()))
     }
 
     /// Starts a worker; what comes with it stays open until it ends.
