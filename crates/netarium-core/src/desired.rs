@@ -14,9 +14,10 @@ use crate::feature::{Feature, Features};
 use crate::ipsec::{self, Esp};
 use crate::model::{self, Driver, Forwarding, Model, Node, Segment, Tunnel};
 use crate::name::Name;
+use crate::nft;
 use crate::object::{
-    Address, Authority, Credential, File, ImageRef, Init, Interface, InterfaceSysctl, Lab,
-    LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
+    Address, Authority, Credential, File, Firewall, ImageRef, Init, Interface, InterfaceSysctl,
+    Lab, LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
     Segment as SegmentObject, SegmentLink, Sysctl, Tunnel as TunnelObject,
 };
 
@@ -192,6 +193,10 @@ fn add_node(
         limits: node.limits,
     }));
     add_sysctls(objects, name, node, choice);
+    if !node.firewall.is_empty() {
+        let text = nft::render(&node.firewall);
+        objects.insert(Object::Firewall(Firewall { node: name.clone(), text }));
+    }
     add_interfaces(objects, hosts.model, name, node, choice);
     for route in &node.routes {
         objects.insert(Object::Route(Route {

@@ -22,11 +22,13 @@ pub mod spec;
 #[cfg(feature = "lab-file")]
 pub mod resolve;
 
+pub mod firewall;
 pub mod model;
 
 pub mod desired;
 pub mod feature;
 pub mod ipsec;
+pub mod nft;
 pub mod object;
 pub mod plan;
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::address::Mac;
+use crate::firewall::Firewall;
 use crate::name::{InterfaceName, Name};
 
 /// A whole lab.
@@ -73,6 +74,9 @@ pub struct Node {
     pub services: Vec<Service>,
     /// How much of the machine it may use.
     pub limits: Limits,
+    /// What it lets in, out and through, and whose addresses it changes.
+    #[serde(skip_serializing_if = "Firewall::is_empty")]
+    pub firewall: Firewall,
 }
 
 /// Whether a node forwards packets (RFC 1812) or is a host (RFC 1122).

@@ -29,6 +29,9 @@ pub enum Id {
     Node(Name),
     /// A kernel setting of a node's network namespace, a path below `/proc/sys`.
     Sysctl(Name, String),
+    /// A node's firewall and translation of addresses. It is there before the first interface, so
+    /// that nothing passes unfiltered.
+    Firewall(Name),
     /// An interface of a node.
     Interface(Name, InterfaceName),
     /// A kernel setting of an interface: node, interface, family (`ipv4`, `ipv6`), key.
@@ -63,6 +66,8 @@ pub enum Object {
     Node(Node),
     /// See [`Id::Sysctl`].
     Sysctl(Sysctl),
+    /// See [`Id::Firewall`].
+    Firewall(Firewall),
     /// See [`Id::Interface`].
     Interface(Interface),
     /// See [`Id::InterfaceSysctl`].
@@ -172,6 +177,15 @@ pub struct Sysctl {
     pub key: String,
     /// What is written there.
     pub value: String,
+}
+
+/// A node's firewall and translation of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firewall {
+    /// The node.
+    pub node: Name,
+    /// What nft(8) reads: one transaction that puts one table in place of the one that is there.
+    pub text: String,
 }
 
 /// An interface of a node.
@@ -313,6 +327,7 @@ impl Object {
             Self::Segment(it) => Id::Segment(it.name.clone()),
             Self::Node(it) => Id::Node(it.name.clone()),
             Self::Sysctl(it) => Id::Sysctl(it.node.clone(), it.key.clone()),
+            Self::Firewall(it) => Id::Firewall(it.node.clone()),
             Self::Interface(it) => Id::Interface(it.node.clone(), it.name.clone()),
             Self::InterfaceSysctl(it) => Id::InterfaceSysctl(
                 it.node.clone(),
@@ -342,6 +357,7 @@ impl Id {
             Self::Segment(_) => "segment",
             Self::Node(_) => "node",
             Self::Sysctl(..) | Self::InterfaceSysctl(..) => "sysctl",
+            Self::Firewall(_) => "firewall",
             Self::Interface(..) => "interface",
             Self::Address(..) => "address",
             Self::Route(..) => "route",
@@ -361,6 +377,7 @@ impl fmt::Display for Id {
             Self::Lab | Self::Authority => Ok(()),
             Self::Segment(name)
             | Self::Node(name)
+            | Self::Firewall(name)
             | Self::Credential(name)
             | Self::Init(name)
             | Self::Tunnel(name) => write!(f, " {name}"),

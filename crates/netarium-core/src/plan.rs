@@ -111,11 +111,15 @@ fn is_carried_away(object: &Object, gone: &BTreeSet<&Id>) -> bool {
     !carriers.is_empty() && carriers.iter().all(|id| gone.contains(id))
 }
 
-/// Whether one request of the kernel, or one rename, changes the object without a gap.
+/// Whether one request of the kernel, one transaction or one rename changes the object without a gap.
 fn can_change_in_place(object: &Object) -> bool {
     matches!(
         object,
-        Object::Sysctl(_) | Object::InterfaceSysctl(_) | Object::Route(_) | Object::File(_)
+        Object::Sysctl(_)
+            | Object::Firewall(_)
+            | Object::InterfaceSysctl(_)
+            | Object::Route(_)
+            | Object::File(_)
     )
 }
 
@@ -155,6 +159,7 @@ fn carriers(object: &Object) -> Vec<Id> {
         Object::Lab(_) => vec![],
         Object::Authority(_) | Object::Segment(_) | Object::Node(_) => vec![Id::Lab],
         Object::Sysctl(it) => vec![Id::Node(it.node.clone())],
+        Object::Firewall(it) => vec![Id::Node(it.node.clone())],
         Object::Interface(it) => vec![Id::Node(it.node.clone())],
         Object::InterfaceSysctl(it) => {
             vec![Id::Interface(it.node.clone(), it.interface.clone())]

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::problem::Placed;
-use crate::spec::{Answer, Interface, Segment, Spec, TunnelEnd};
+use crate::spec::{Answer, Interface, Match, Segment, Spec, TunnelEnd};
 
 /// The JSON Schema of the lab file, for editors and for people.
 pub fn schema() -> Value {
@@ -89,6 +89,24 @@ words! {
     InterfaceAddress { "type": "string", "pattern": "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", "examples": ["10.0.0.1", "fd00::1/64"] }
     /// A segment or a prefix
     SegmentOrPrefix { "type": "string", "examples": ["site-a", "10.1.0.0/16"] }
+    /// A segment or an interface of the node
+    SegmentOrInterface { "type": "string", "pattern": "^[A-Za-z0-9._-]+$", "examples": ["internet", "eth0"] }
+    /// An address, a prefix, a node or a segment
+    Party { "type": "string", "pattern": "^[0-9a-zA-Z.:/-]+$", "examples": ["10.1.0.0/16", "site-a"] }
+    /// A protocol by name or number
+    IpProtocol { "type": ["string", "integer"], "pattern": "^[a-z0-9-]+$", "examples": ["tcp", "udp", "icmp", "esp"] }
+    /// A port or a range of ports
+    Ports { "type": ["string", "integer"], "pattern": "^[0-9]+(-[0-9]+)?$", "examples": [22, "8000-8080"] }
+    /// A type of ICMP or ICMPv6, in the words of nftables
+    IcmpType { "type": "string", "pattern": "^[a-z0-9-]+$", "examples": ["echo-request"] }
+    /// So many packets in a second, minute, hour or day
+    Rate { "type": "string", "pattern": "^[0-9]+/(second|minute|hour|day)$", "examples": ["10/second"] }
+    /// An address, with ports and protocol if not all are meant
+    NatTarget { "type": "string", "examples": ["10.1.0.99:8080/tcp", "[fd00::99]:53/udp", "10.1.0.99"] }
+    /// Ports and their protocol
+    PortAndProtocol { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?/(tcp|udp|sctp)$", "examples": ["80/tcp"] }
+    /// An address or node, with a port if one is meant; a range of addresses; a port
+    NatTo { "type": ["string", "integer"], "examples": ["10.3.0.2:8080", 8080] }
     /// The name of an interface: 1 to 15 bytes
     InterfaceName { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,15}$" }
     /// A hardware address
@@ -219,4 +237,14 @@ pub(crate) enum ExpectForm {
     Blocked(Blocked),
     Status(Status),
     Answer(Answer),
+}
+
+/// Which packets a rule is about: a table, `established` (also what is related to such a
+/// connection), or the name of a protocol.
+#[derive(JsonSchema)]
+#[schemars(rename = "Match", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum MatchForm {
+    Word(IpProtocol),
+    Table(Box<Match>),
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use netarium_core::desired::{Note, desired};
 use netarium_core::feature::Feature;
 use netarium_core::model::Model;
+use netarium_core::nft;
 use netarium_core::object::{Object, Objects};
 use netarium_core::plan::diff;
 use netarium_core::resolve::load;
@@ -67,6 +68,10 @@ fn every_lab_has_its_golden_plan() {
                     text.push_str(&format!("{step} {:o}\n", file.mode));
                     text.extend(file.content.lines().map(|line| format!("    {line}\n")));
                 }
+                Object::Firewall(firewall) => {
+                    text.push_str(&format!("{step}\n"));
+                    text.extend(firewall.text.lines().map(|line| format!("    {line}\n")));
+                }
                 Object::Sysctl(setting) => {
                     text.push_str(&format!("{step} = {}\n", setting.value));
                 }
@@ -100,6 +105,8 @@ fn every_key_resolves_to_its_golden_model() {
     let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
     let json = serde_json::to_string_pretty(&model).unwrap();
     settings().bind(|| insta::assert_snapshot!("every-key", json));
+    let firewall = nft::render(&model.nodes.values().next().unwrap().firewall);
+    settings().bind(|| insta::assert_snapshot!("every-key.nft", firewall));
 }
 
 #[test]

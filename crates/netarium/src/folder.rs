@@ -141,6 +141,11 @@ impl NodeFolder {
         self.0.join("control")
     }
 
+    /// How nft(8) showed its firewall right after it was made.
+    pub(crate) fn firewall(&self) -> PathBuf {
+        self.0.join("firewall")
+    }
+
     /// What its services wrote.
     pub(crate) fn logs(&self) -> PathBuf {
         self.0.join("logs")

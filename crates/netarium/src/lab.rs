@@ -5,6 +5,7 @@
 //! after a failure.
 
 mod lock;
+mod programs;
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -120,6 +121,9 @@ pub enum LabError {
     /// The machine lacks something that the lab cannot do without.
     #[error("this machine cannot run the lab")]
     Refused(Vec<Refusal>),
+    /// A program that loads firewalls is missing.
+    #[error("cannot make the lab's firewalls")]
+    Program(#[source] crate::linux::program::ProgramError),
     /// An image is not to be had.
     #[error("cannot make image {image} ready")]
     Image {
@@ -176,6 +180,7 @@ impl LabError {
             Self::Refused(_) => {
                 Some("`netarium doctor` tells what this machine has and lacks".to_owned())
             }
+            Self::Program(source) => source.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Folder { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -353,7 +358,7 @@ impl Lab {
 
     async fn desired(&self, model: &Model) -> Result<Desired> {
         let features = features(&self.data).await.map_err(LabError::Features)?;
-        desired(model, &features).map_err(LabError::Refused)
+        programs::check(desired(model, &features).map_err(LabError::Refused)?)
     }
 
     /// What is there. Nothing, if the lab has no keeper: everything in a lab ends with that.
@@ -397,18 +402,11 @@ impl Lab {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let since = self.record().map_or(now.map_or(0, |it| it.as_secs()), |record| record.since);
         let record = LabRecord { file: file.path.clone(), since };
+        let error = |path| move |source| LabError::Folder { what: "write", path, source };
         let path = self.folder.record();
-        worker::write_record(&path, &record).map_err(|source| LabError::Folder {
-            what: "write",
-            path,
-            source,
-        })?;
+        worker::write_record(&path, &record).map_err(error(path.clone()))?;
         let path = self.folder.lab_file();
-        worker::write_bytes(&path, &file.text).map_err(|source| LabError::Folder {
-            what: "write",
-            path,
-            source,
-        })
+        worker::write_bytes(&path, &file.text).map_err(error(path.clone()))
     }
 
     /// Starts a worker; what comes with it stays open until it ends.

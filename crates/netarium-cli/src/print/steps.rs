@@ -27,6 +27,7 @@ pub(crate) fn node_of(id: &Id) -> Option<&Name> {
         Id::Lab | Id::Authority | Id::Segment(_) | Id::Tunnel(_) => None,
         Id::Node(node)
         | Id::Sysctl(node, _)
+        | Id::Firewall(node)
         | Id::Interface(node, _)
         | Id::InterfaceSysctl(node, ..)
         | Id::Address(node, ..)
@@ -108,6 +109,7 @@ fn describe(object: &Object) -> (String, String) {
         Object::Segment(it) => (it.name.to_string(), format!("{}, mtu {}", link(it.link), it.mtu)),
         Object::Node(it) => ("node".to_owned(), image_ref(&it.image)),
         Object::Sysctl(it) => (format!("sysctl {}", it.key.replace('/', ".")), it.value.clone()),
+        Object::Firewall(it) => ("firewall".to_owned(), count(it.text.lines().count(), "line")),
         Object::Interface(it) => (
             format!("interface {}", it.name),
             format!("{} on {}, {}, mtu {}", port(it.port), it.segment, it.mac, it.mtu),

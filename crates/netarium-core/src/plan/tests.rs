@@ -89,6 +89,10 @@ fn add_node(objects: &mut Objects, it: &Variation, number: u8) {
         key: "net/ipv4/ip_forward".to_owned(),
         value: u8::from(it.forward).to_string(),
     }));
+    objects.insert(Object::Firewall(Firewall {
+        node: node.clone(),
+        text: format!("forwards: {}", it.forward),
+    }));
     objects.insert(Object::Interface(Interface {
         node: node.clone(),
         name: eth0(),
@@ -233,10 +237,13 @@ fn steps(from: &Variation, to: &Variation) -> Vec<String> {
 }
 
 #[test]
-fn a_kernel_setting_is_changed_in_place() {
+fn a_kernel_setting_and_a_firewall_are_changed_in_place() {
     let to = Variation { forward: true, nodes: BTreeSet::from([0]), days: None, ..plain() };
     let from = Variation { forward: false, ..to.clone() };
-    assert_eq!(steps(&from, &to), ["replace sysctl node-0 net.ipv4.ip_forward"]);
+    assert_eq!(
+        steps(&from, &to),
+        ["replace sysctl node-0 net.ipv4.ip_forward", "replace firewall node-0"]
+    );
 }
 
 #[test]

@@ -6,10 +6,14 @@
 //! its own problem.
 
 mod checks;
+mod firewall;
+mod ground;
 mod images;
 mod interfaces;
 mod names;
+mod nat;
 mod nodes;
+mod packets;
 mod routes;
 mod segments;
 mod services;
@@ -67,8 +71,9 @@ fn model(spec: &Spec, default_name: &str, problems: &mut Problems) -> Option<Mod
         segments,
         nodes: BTreeMap::new(),
     };
-    let nodes = nodes(spec, &images, &mut context, problems);
+    let mut nodes = nodes(spec, &images, &mut context, problems);
     let tunnels = tunnels::resolve(spec, &context, problems);
+    firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
     let checks = checks::resolve(spec, &context, problems);
     Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks })
 }

@@ -29,6 +29,16 @@ impl<'s> Names<'s> {
         self.open
     }
 
+    /// Whether `word` is one of them.
+    pub(super) fn has(&self, word: &Word) -> bool {
+        self.words.contains(word.value.as_str())
+    }
+
+    /// All of them, in the order written.
+    pub(super) fn words(&self) -> impl Iterator<Item = &'s str> {
+        self.in_order.iter().copied()
+    }
+
     /// The name that `word` says, if there is such a thing.
     pub(super) fn find(&self, word: &Word, problems: &mut Problems) -> Option<Name> {
         if self.words.contains(word.value.as_str()) {

@@ -3,6 +3,7 @@
 use super::images::Images;
 use super::interfaces::{self, Taken};
 use super::{Context, Wired, routes, services, sysctls};
+use crate::firewall::Firewall;
 use crate::model::{Forwarding, Image, Limits, Node};
 use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
@@ -29,6 +30,8 @@ pub(super) fn resolve(
         limits: limits(&written.limits, problems),
         interfaces: interfaces.clone(),
         routes: routes.clone(),
+        // It is resolved when the tunnels are known.
+        firewall: Firewall::default(),
     };
     (node, Wired { interfaces, routes, broken })
 }

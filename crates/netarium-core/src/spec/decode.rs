@@ -13,6 +13,7 @@ pub(super) struct Table<'t> {
     kind: &'static str,
     pub(super) place: Place,
     entries: Vec<(&'t Word, &'t Tree)>,
+    present: Vec<&'t str>,
     known: Vec<&'static str>,
 }
 
@@ -33,7 +34,24 @@ impl<'t> Table<'t> {
                 return None;
             }
         };
-        Some(Self { kind, place: tree.place, entries, known: Vec::new() })
+        let present = entries.iter().map(|(word, _)| word.value.as_str()).collect();
+        Some(Self { kind, place: tree.place, entries, present, known: Vec::new() })
+    }
+
+    /// Whether nothing was written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.present.is_empty()
+    }
+
+    /// Whether `key` was written, whatever became of its value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.present.contains(&key)
+    }
+
+    /// Those of `keys` that were written, in the order written.
+    pub(super) fn in_order(&self, keys: &[&'static str]) -> Vec<&'static str> {
+        let known = |word: &&str| keys.iter().copied().find(|key| key == word);
+        self.present.iter().filter_map(known).collect()
     }
 
     /// The value of `key`, if it is there.

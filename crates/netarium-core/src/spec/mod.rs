@@ -6,6 +6,7 @@
 
 mod check;
 mod decode;
+mod firewall;
 mod node;
 mod segment;
 mod service;
@@ -17,6 +18,7 @@ use std::str;
 use schemars::JsonSchema;
 
 pub use check::{Answer, Check, Expect};
+pub use firewall::{Firewall, Hook, Match, Nat, Rule};
 pub use node::{Interface, Limits, Node, Route};
 pub use segment::{Recipe, Segment};
 pub use service::{Ready, Service};

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 
 use super::decode::{Table, entries, list, number, truth, without_repeats, word, words};
 use super::tree::{Tree, Value};
-use super::{Service, Word};
+use super::{Firewall, Nat, Service, Word};
 use crate::problem::{Placed, Problem, Problems};
 use crate::schema;
 
@@ -39,6 +39,12 @@ pub struct Node {
     /// What runs in it.
     #[schemars(with = "Option<Vec<Service>>")]
     pub services: Vec<Service>,
+    /// What it lets in, out and through. Default: everything.
+    #[schemars(with = "Option<Firewall>")]
+    pub firewall: Firewall,
+    /// Whose addresses it changes.
+    #[schemars(with = "Option<Vec<Nat>>")]
+    pub nat: Vec<Nat>,
 }
 
 impl Node {
@@ -66,6 +72,14 @@ impl Node {
             services: table.take("services").map_or_else(Vec::new, |tree| {
                 let items = list("services", tree, problems);
                 items.iter().filter_map(|item| Service::read(item, problems)).collect()
+            }),
+            firewall: table
+                .take("firewall")
+                .and_then(|tree| Firewall::read(tree, problems))
+                .unwrap_or_default(),
+            nat: table.take("nat").map_or_else(Vec::new, |tree| {
+                let items = list("nat", tree, problems);
+                items.iter().filter_map(|item| Nat::read(item, problems)).collect()
             }),
         };
         table.close(problems);

@@ -22,9 +22,10 @@ pub(super) fn tun() -> Finding {
 }
 
 /// The programs of others that we start.
-pub(super) fn programs() -> [Finding; 2] {
+pub(super) fn programs() -> [Finding; 3] {
     [
         program("mmdebstrap", State::Missing, "builds images"),
+        program("nft", State::Warning, "firewalls and translation of addresses in nodes"),
         program("pasta", State::Warning, "the way out to the Internet (uplink)"),
     ]
 }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::fs::{Access, access};
@@ -60,20 +61,22 @@ impl ProgramError {
 }
 
 impl Program {
-    /// A program that is looked for in `PATH`, unless `name` is a path.
+    /// A program that is looked for in `PATH` and where the system's own programs are, unless `name`
+    /// is a path.
     pub(crate) fn new(name: impl AsRef<OsStr>) -> Self {
         let name = name.as_ref().to_owned();
+        // What is found nowhere, the kernel says so of.
+        let path = find(&name).unwrap_or_else(|| PathBuf::from(&name));
         #[expect(clippy::disallowed_methods, reason = "this is the home of started programs")]
-        let mut command = Command::new(&name);
+        let mut command = Command::new(path);
+        command.arg0(&name);
         command.stdin(Stdio::null());
         Self { name, command }
     }
 
-    /// Whether a program of this name is in `PATH`.
+    /// Whether a program of this name would be found.
     pub(crate) fn is_there(name: &str) -> bool {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path)
-            .any(|folder| access(folder.join(name), Access::EXEC_OK).is_ok())
+        find(OsStr::new(name)).is_some()
     }
 
     /// Adds an argument.
@@ -162,6 +165,19 @@ impl Program {
         let output = command.kill_on_drop(true).output().await;
         checked(&name, output.map_err(|error| failed_start(&name, error))?)
     }
+}
+
+/// Where a program is. An ordinary user's `PATH` does not have the folders of the system's programs,
+/// and nft(8) is there.
+fn find(name: &OsStr) -> Option<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        return Some(PathBuf::from(name));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|path| access(path, Access::EXEC_OK).is_ok() && path.is_file())
 }
 
 fn failed_start(name: &OsStr, source: io::Error) -> ProgramError {

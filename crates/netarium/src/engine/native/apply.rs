@@ -12,6 +12,7 @@ use netarium_core::object::{self, ImageRef, Object};
 use netarium_core::plan::Step;
 
 use super::control::ControlError;
+use super::firewall::{self, FirewallError};
 use super::group::{self, Group};
 use super::journal::Journal;
 use super::node::{NodeError, RunningNode};
@@ -42,6 +43,8 @@ pub(crate) enum StepError {
     Node(#[from] NodeError),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
     #[error(transparent)]
     Pki(#[from] PkiError),
     #[error(transparent)]
@@ -174,6 +177,7 @@ impl<'a> Apply<'a> {
                 Ok(())
             }
             Object::Segment(it) => Ok(wiring::create_segment(&mut self.segments, it)?),
+            Object::Firewall(it) => Ok(firewall::load(self.node(&it.node)?, &it.text)?),
             Object::Interface(it) => self.create_interface(it),
             Object::InterfaceSysctl(it) => {
                 let key = interface_key(it, it.interface.as_str());
@@ -208,6 +212,7 @@ impl<'a> Apply<'a> {
                 let value = read_setting(&it.key)?;
                 write_setting(self.node(&it.node)?, &it.key, &value)
             }
+            Object::Firewall(it) => Ok(firewall::unload(self.node(&it.node)?)?),
             Object::Interface(it) => Ok(wiring::remove_interface(self.node(&it.node)?, it)?),
             Object::InterfaceSysctl(it) => {
                 let node = self.node(&it.node)?;

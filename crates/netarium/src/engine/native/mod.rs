@@ -1,13 +1,14 @@
 //! The native engine: a lab as containers of our own on this machine.
 //!
 //! Reading order: [`worker`] is the process inside a lab that does the work, [`apply`] does steps,
-//! [`observe`] looks at what is there. Below them: [`node`], [`wiring`], [`files`], [`control`] to a
+//! [`observe`] looks at what is there. Below them: [`node`], [`wiring`], [`files`], [`firewall`], [`control`] to a
 //! node's first process, [`run`] for programs beside its services, [`tunnels`] and [`vici`] to its daemon, and
 //! the [`journal`].
 
 pub(crate) mod apply;
 pub(crate) mod control;
 pub(crate) mod files;
+pub(crate) mod firewall;
 mod group;
 pub(crate) mod journal;
 pub(crate) mod keeper;

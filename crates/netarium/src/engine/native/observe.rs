@@ -16,6 +16,7 @@ use netarium_core::model::Via;
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{self, Id, Object, Objects, SegmentLink};
 
+use super::firewall::{self, Found};
 use super::node::{self, NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
 use super::worker::Observation;
@@ -147,6 +148,7 @@ impl<'a> Look<'a> {
                 let value = self.nodes.get(&it.node)?.setting(&it.key)?;
                 Some(Object::Sysctl(object::Sysctl { value, ..it.clone() }))
             }
+            Object::Firewall(it) => self.firewall(it).map(Object::Firewall),
             Object::Interface(it) => {
                 let link = self.nodes.get(&it.node)?.link(&it.name)?;
                 Some(Object::Interface(wiring::observed_interface(it, link)))
@@ -180,6 +182,19 @@ impl<'a> Look<'a> {
             _ => links.find(|link| link.is_up)?,
         };
         Some(object::Segment { mtu: link.mtu, ..recorded.clone() })
+    }
+
+    fn firewall(&mut self, recorded: &object::Firewall) -> Option<object::Firewall> {
+        let found = firewall::look(&self.nodes.get(&recorded.node)?.node);
+        let id = Id::Firewall(recorded.node.clone());
+        match found {
+            Found::Unchanged => Some(recorded.clone()),
+            Found::Changed(text) => {
+                self.note(&id, "its table was changed by somebody else");
+                Some(object::Firewall { text, ..recorded.clone() })
+            }
+            Found::Gone => None,
+        }
     }
 
     fn file(&self, recorded: &object::File) -> Option<object::File> {

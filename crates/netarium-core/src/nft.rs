@@ -1,0 +1,308 @@
+//! A node's firewall as nftables text (nft(8)).
+//!
+//! It is one table, `inet netarium`, and one transaction: the table is declared, so that deleting
+//! it cannot fail, deleted, and defined. At no moment is the node without the old table or the new
+//! one. Nothing is decided here.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use ipnet::IpNet;
+
+use crate::firewall::{
+    Change, Firewall, Hook, Nat, Packets, Payload, Policy, Ports, Rule, State, Tunnelled, Verdict,
+};
+use crate::name::InterfaceName;
+
+/// The family and the name of the table.
+pub const TABLE: [&str; 2] = ["inet", "netarium"];
+
+/// What takes the table away, whether it is there or not.
+pub const REMOVAL: &str = "table inet netarium\ndelete table inet netarium\n";
+
+/// Neighbours are found with these (RFC 4861), which come from the link itself: no router has
+/// forwarded them.
+const NEIGHBOURS: &str =
+    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept";
+
+/// Path MTU discovery, without which IPv6 does not work (RFC 8201).
+const TOO_BIG: &str = "icmpv6 type packet-too-big accept";
+
+/// The two families, with nftables' word for each.
+const FAMILIES: [(bool, &str); 2] = [(true, "ip"), (false, "ip6")];
+
+/// The whole text.
+pub fn render(firewall: &Firewall) -> String {
+    let mut text = Text(format!("{REMOVAL}table inet netarium {{\n"));
+    let hooks = [
+        ("input", &firewall.input, Some("iifname \"lo\" accept")),
+        ("output", &firewall.output, Some("oifname \"lo\" accept")),
+        ("forward", &firewall.forward, None),
+    ];
+    for (name, hook, loopback) in hooks {
+        if let Some(hook) = hook {
+            text.hook(name, hook, loopback, firewall.ipv6);
+        }
+    }
+    text.translations(firewall);
+    if let Some(raw) = &firewall.raw {
+        raw.lines().for_each(|line| text.line(1, line));
+    }
+    text.0.push_str("}\n");
+    text.0
+}
+
+/// The text, line by line.
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, depth: usize, line: impl Display) {
+        self.0.push_str(&format!("{}{line}", "\t".repeat(depth)).trim_end().replace('\r', ""));
+        self.0.push('\n');
+    }
+
+    fn hook(&mut self, name: &str, hook: &Hook, loopback: Option<&str>, ipv6: bool) {
+        let policy = match hook.default {
+            Policy::Accept => "accept",
+            Policy::Drop => "drop",
+        };
+        self.line(1, format!("chain filter_{name} {{"));
+        self.line(2, format!("type filter hook {name} priority filter; policy {policy};"));
+        loopback.into_iter().for_each(|line| self.line(2, line));
+        hook.rules.iter().flat_map(rule).for_each(|line| self.line(2, line));
+        if ipv6 && hook.default == Policy::Drop {
+            if name != "forward" {
+                self.line(2, NEIGHBOURS);
+            }
+            self.line(2, TOO_BIG);
+        }
+        self.line(1, "}");
+    }
+
+    /// The chains of translation. Where tunnels carry something, each rule that must leave it alone
+    /// has a chain of its own, which what is carried returns from.
+    fn translations(&mut self, firewall: &Firewall) {
+        let mut chains = [("prerouting", "dstnat", vec![]), ("postrouting", "srcnat", vec![])];
+        for (index, nat) in firewall.nat.iter().enumerate() {
+            let changes_source =
+                matches!(nat.change, Change::Masquerade { .. } | Change::Source { .. });
+            let lines = translation(nat);
+            let may_meet = |(from, _): &&(IpNet, IpNet)| {
+                nat.change.is_ipv4().is_none_or(|is_ipv4| from.addr().is_ipv4() == is_ipv4)
+            };
+            let carried: Vec<_> = firewall.carried.iter().filter(may_meet).collect();
+            let lines = if nat.tunnels == Tunnelled::Left && !carried.is_empty() {
+                let name = format!("nat_{}", index + 1);
+                self.line(1, format!("chain {name} {{"));
+                for (from, to) in carried {
+                    let family = family(from);
+                    self.line(
+                        2,
+                        format!(
+                            "{family} saddr {from} {family} daddr {to} return",
+                            from = short(from),
+                            to = short(to)
+                        ),
+                    );
+                }
+                lines.iter().for_each(|line| self.line(2, line));
+                self.line(1, "}");
+                vec![format!("jump {name}")]
+            } else {
+                lines
+            };
+            chains[usize::from(changes_source)].2.extend(lines);
+        }
+        for (hook, priority, lines) in chains {
+            if !lines.is_empty() {
+                self.line(1, format!("chain nat_{hook} {{"));
+                self.line(2, format!("type nat hook {hook} priority {priority}; policy accept;"));
+                lines.iter().for_each(|line| self.line(2, line));
+                self.line(1, "}");
+            }
+        }
+    }
+}
+
+fn family(prefix: &IpNet) -> &'static str {
+    if prefix.addr().is_ipv4() { "ip" } else { "ip6" }
+}
+
+/// A prefix, or the address if it has only one.
+fn short(prefix: &IpNet) -> String {
+    if prefix.prefix_len() == prefix.max_prefix_len() {
+        prefix.addr().to_string()
+    } else {
+        prefix.to_string()
+    }
+}
+
+/// A rule in as many lines as nftables needs: one for each family, if it is about addresses.
+fn rule(rule: &Rule) -> Vec<String> {
+    let rest = [
+        rule.rate.map(|rate| format!("limit rate {}/{}", rate.packets, rate.each)),
+        rule.log.as_ref().map(|prefix| format!("log prefix \"{prefix}\" group 0")),
+        rule.verdict.map(|verdict| {
+            match verdict {
+                Verdict::Accept => "accept",
+                Verdict::Drop => "drop",
+                Verdict::Reject => "reject",
+            }
+            .to_owned()
+        }),
+        rule.comment.as_ref().map(|comment| format!("comment \"{comment}\"")),
+    ];
+    let rest: Vec<String> = rest.into_iter().flatten().collect();
+    packets(&rule.packets)
+        .into_iter()
+        .map(|mut words| {
+            words.extend(rest.iter().cloned());
+            words.join(" ")
+        })
+        .collect()
+}
+
+/// The words for packets, once for each family if that makes a difference.
+fn packets(packets: &Packets) -> Vec<Vec<String>> {
+    let both = |words: Vec<String>| vec![words];
+    let of_family = |list: &[IpNet], is_ipv4: bool| -> Vec<IpNet> {
+        list.iter().copied().filter(|it| it.addr().is_ipv4() == is_ipv4).collect()
+    };
+    let mut begin = interfaces("iifname", &packets.incoming);
+    begin.extend(interfaces("oifname", &packets.outgoing));
+    let states = states(&packets.states);
+    let is_icmp = matches!(packets.payload, Payload::Icmp(..));
+    if packets.from.is_empty() && packets.to.is_empty() && !is_icmp {
+        return both([begin, payload(&packets.payload, true), states].concat());
+    }
+    let mut lines = Vec::new();
+    for (is_ipv4, word) in FAMILIES {
+        let mut line = begin.clone();
+        let mut possible = true;
+        for (key, list) in [("saddr", &packets.from), ("daddr", &packets.to)] {
+            let own: Vec<String> = of_family(list, is_ipv4).iter().map(short).collect();
+            possible &= list.is_empty() || !own.is_empty();
+            if !own.is_empty() {
+                line.push(format!("{word} {key} {}", set(&own)));
+            }
+        }
+        if let Payload::Icmp(v4, v6) = &packets.payload {
+            possible &= !(if is_ipv4 { v4 } else { v6 }).is_empty();
+        }
+        if possible {
+            line.extend(payload(&packets.payload, is_ipv4));
+            line.extend(states.iter().cloned());
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn interfaces(key: &str, names: &[InterfaceName]) -> Vec<String> {
+    let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    if names.is_empty() { vec![] } else { vec![format!("{key} {}", set(&names))] }
+}
+
+fn payload(payload: &Payload, is_ipv4: bool) -> Vec<String> {
+    match payload {
+        Payload::Any => vec![],
+        Payload::Protocols(protocols) => {
+            vec![format!("meta l4proto {}", set(protocols.iter().map(|it| protocol(*it))))]
+        }
+        Payload::Ports(protocols, ports) => match named(protocols) {
+            Some(name) => vec![format!("{name} dport {}", set(ports))],
+            None => {
+                vec![
+                    format!("meta l4proto {}", set(protocols.iter().map(|it| protocol(*it)))),
+                    format!("th dport {}", set(ports)),
+                ]
+            }
+        },
+        Payload::Icmp(v4, _) if is_ipv4 => vec![format!("icmp type {}", set(v4))],
+        Payload::Icmp(_, v6) => vec![format!("icmpv6 type {}", set(v6))],
+    }
+}
+
+/// The word for the ports of one protocol.
+fn named(protocols: &BTreeSet<u8>) -> Option<String> {
+    let mut protocols = protocols.iter();
+    let first = protocols.next().filter(|_| protocols.next().is_none())?;
+    Some(protocol(*first))
+}
+
+/// A protocol by its name in nft(8), where that is sure to know it.
+fn protocol(number: u8) -> String {
+    match number {
+        1 => "icmp".to_owned(),
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        50 => "esp".to_owned(),
+        51 => "ah".to_owned(),
+        58 => "ipv6-icmp".to_owned(),
+        132 => "sctp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn states(states: &BTreeSet<State>) -> Vec<String> {
+    let words: Vec<&str> = states
+        .iter()
+        .map(|state| match state {
+            State::Established => "established",
+            State::Related => "related",
+            State::New => "new",
+            State::Invalid => "invalid",
+            State::Untracked => "untracked",
+        })
+        .collect();
+    if words.is_empty() { vec![] } else { vec![format!("ct state {}", set(&words))] }
+}
+
+fn translation(nat: &Nat) -> Vec<String> {
+    let joined = |begin: Vec<String>, words: Vec<String>| [begin, words].concat().join(" ");
+    let port = |(number, ports): &(u8, Ports)| format!("{} dport {ports}", protocol(*number));
+    match &nat.change {
+        Change::Masquerade { outgoing } => {
+            vec![joined(interfaces("oifname", outgoing), vec!["masquerade".to_owned()])]
+        }
+        Change::Source { from, outgoing, to: (first, last) } => {
+            let family = if first.is_ipv4() { "ip" } else { "ip6" };
+            let own: Vec<_> = from
+                .iter()
+                .filter(|it| it.addr().is_ipv4() == first.is_ipv4())
+                .map(short)
+                .collect();
+            let to = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            let words =
+                vec![format!("{family} saddr {}", set(&own)), format!("snat {family} to {to}")];
+            vec![joined(interfaces("oifname", outgoing), words)]
+        }
+        Change::Destination { address, ports, incoming, to } => {
+            let family = if address.is_ipv4() { "ip" } else { "ip6" };
+            let mut words = vec![format!("{family} daddr {address}")];
+            words.extend(ports.as_ref().map(port));
+            words.push(format!("dnat {family} to {}", Change::destination(*to)));
+            vec![joined(interfaces("iifname", incoming), words)]
+        }
+        Change::Redirect { ports, incoming, to } => {
+            let words = vec![port(ports), format!("redirect to :{to}")];
+            vec![joined(interfaces("iifname", incoming), words)]
+        }
+    }
+}
+
+/// One, or a set.
+fn set<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    if let [item] = items.as_slice() { item.clone() } else { format!("{{ {} }}", items.join(", ")) }
+}
+
+impl Display for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}

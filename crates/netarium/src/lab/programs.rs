@@ -1,0 +1,21 @@
+//! The programs of others that a lab cannot be brought up without: looked for before anything is
+//! made.
+
+use netarium_core::desired::Desired;
+use netarium_core::object::Id;
+
+use super::{LabError, Result};
+use crate::engine::native::firewall::NFT;
+use crate::linux::program::{Program, ProgramError};
+
+/// Lets pass what this machine has the programs for.
+///
+/// # Errors
+/// If one is missing.
+pub(super) fn check(desired: Desired) -> Result<Desired> {
+    let has_firewall = desired.objects.iter().any(|(id, _)| matches!(id, Id::Firewall(_)));
+    if has_firewall && !Program::is_there(NFT) {
+        return Err(LabError::Program(ProgramError::Missing { name: NFT.to_owned() }));
+    }
+    Ok(desired)
+}
