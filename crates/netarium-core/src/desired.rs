@@ -3,9 +3,10 @@
 //! Where a feature is missing the fallback is chosen here, and said in a [`Note`]; where there is
 //! none, the lab is refused before anything is made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -83,9 +84,9 @@ pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusa
             mtu: segment.mtu,
         }));
     }
-    let hosts = Hosts::of(model);
+    let mut hosts = Hosts::of(model);
     for (name, node) in &model.nodes {
-        add_node(&mut objects, name, node, &hosts, &mut choice);
+        add_node(&mut objects, name, node, &mut hosts, &mut choice);
     }
     add_tunnels(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
@@ -184,7 +185,7 @@ fn add_node(
     objects: &mut Objects,
     name: &Name,
     node: &Node,
-    hosts: &Hosts<'_>,
+    hosts: &mut Hosts<'_>,
     choice: &mut Choice,
 ) {
     objects.insert(Object::Node(NodeObject {
@@ -206,9 +207,9 @@ fn add_node(
         }));
     }
     for (path, content) in [
-        ("/etc/hostname", format!("{name}\n")),
+        ("/etc/hostname", format!("{name}\n").into()),
         ("/etc/hosts", hosts.text(name)),
-        ("/etc/resolv.conf", "# This lab has no name server; see /etc/hosts.\n".to_owned()),
+        ("/etc/resolv.conf", "# This lab has no name server; see /etc/hosts.\n".into()),
     ] {
         objects.insert(file(name, path, content));
     }
@@ -222,7 +223,7 @@ fn add_node(
     }
 }
 
-fn file(node: &Name, path: &str, content: String) -> Object {
+fn file(node: &Name, path: &str, content: Arc<str>) -> Object {
     Object::File(File { node: node.clone(), path: path.to_owned(), mode: 0o644, content })
 }
 
@@ -334,6 +335,8 @@ struct Hosts<'a> {
     /// Each node with its lines in the order of its interfaces, which is right for almost everybody.
     /// A thousand nodes are told of a thousand: nothing is looked up or put together twice.
     plain: Vec<(&'a Name, &'a [model::Interface], String)>,
+    /// The texts that were made, by the segments of the nodes that they are for.
+    texts: BTreeMap<BTreeSet<&'a Name>, Arc<str>>,
 }
 
 impl<'a> Hosts<'a> {
@@ -341,16 +344,25 @@ impl<'a> Hosts<'a> {
         let lines = |(name, node): (&'a Name, &'a Node)| {
             (name, node.interfaces.as_slice(), host_lines(name, &node.interfaces))
         };
-        Self { model, plain: model.nodes.iter().map(lines).collect() }
+        Self { model, plain: model.nodes.iter().map(lines).collect(), texts: BTreeMap::new() }
     }
 
     /// The text for `node`. Of another with several addresses, those on a segment that it shares
     /// with `node` come first, since the first one found is used (hosts(5)).
-    fn text(&self, node: &Name) -> String {
-        let mut text =
-            String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+    fn text(&mut self, node: &Name) -> Arc<str> {
         let near: BTreeSet<&Name> =
             self.model.nodes[node].interfaces.iter().map(|it| &it.segment).collect();
+        if let Some(text) = self.texts.get(&near) {
+            return Arc::clone(text);
+        }
+        let text = Arc::from(self.text_for(&near));
+        self.texts.insert(near, Arc::clone(&text));
+        text
+    }
+
+    fn text_for(&self, near: &BTreeSet<&Name>) -> String {
+        let mut text =
+            String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
         for (name, interfaces, plain) in &self.plain {
             let is_shared = |it: &model::Interface| near.contains(&it.segment);
             if interfaces.len() < 2 || interfaces.is_sorted_by_key(|it| !is_shared(it)) {
@@ -405,8 +417,8 @@ fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, esp: Esp) {
         node: node.clone(),
         addresses: addresses.into_iter().collect(),
     }));
-    objects.insert(file(node, ipsec::STRONGSWAN_CONF, ipsec::strongswan_conf(esp)));
-    objects.insert(file(node, ipsec::SWANCTL_CONF, ipsec::swanctl_conf(tunnels, node, esp)));
+    objects.insert(file(node, ipsec::STRONGSWAN_CONF, ipsec::strongswan_conf(esp).into()));
+    objects.insert(file(node, ipsec::SWANCTL_CONF, ipsec::swanctl_conf(tunnels, node, esp).into()));
     objects.insert(Object::Service(NodeService {
         node: node.clone(),
         service: ipsec::charon_service(),

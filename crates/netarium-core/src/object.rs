@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -287,8 +288,8 @@ pub struct File {
     pub path: String,
     /// Its permission bits.
     pub mode: u32,
-    /// What is in it.
-    pub content: String,
+    /// What is in it. Many nodes have the same `/etc/hosts`, which is long in a large lab.
+    pub content: Arc<str>,
 }
 
 /// The first process of a node.

@@ -114,7 +114,7 @@ fn add_node(objects: &mut Objects, it: &Variation, number: u8) {
     }
     objects.insert(Object::Init(Init { node: node.clone() }));
     if let Some(setting) = it.setting {
-        let content = format!("setting {setting}\n");
+        let content = format!("setting {setting}\n").into();
         let path = "/etc/app.conf".to_owned();
         objects.insert(Object::File(File { node: node.clone(), path, mode: 0o644, content }));
         add_service(objects, &node, "app", vec!["/etc/app.conf".to_owned()]);

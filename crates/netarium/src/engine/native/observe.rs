@@ -200,7 +200,7 @@ impl<'a> Look<'a> {
     fn file(&self, recorded: &object::File) -> Option<object::File> {
         let root = self.nodes.get(&recorded.node)?.node.root().ok()?;
         let (mode, content) = root.read(&recorded.path).ok()??;
-        let content = String::from_utf8_lossy(&content).into_owned();
+        let content = String::from_utf8_lossy(&content).into();
         Some(object::File { mode, content, ..recorded.clone() })
     }
 
