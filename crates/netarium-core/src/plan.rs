@@ -1,7 +1,8 @@
 //! The steps from what is there to what must be there.
 //!
-//! [`diff`] does four jobs: `up` and every later change, `plan`, `status` (no steps: healthy) and
-//! `down` (nothing is desired). It asks nobody and decides everything.
+//! [`diff`] is `up` and every later change, `plan`, and `status` (no steps: healthy). With nothing
+//! desired it is the one step of removing the lab, which is what `down` does without looking. It asks
+//! nobody and decides everything.
 
 use std::collections::BTreeSet;
 use std::fmt;
