@@ -185,7 +185,7 @@ pub struct Sysctl {
 pub struct Firewall {
     /// The node.
     pub node: Name,
-    /// What nft(8) reads: one transaction that puts one table in place of the one that is there.
+    /// What is in its table, in the words of nft(8).
     pub text: String,
 }
 
