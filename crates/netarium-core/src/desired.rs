@@ -98,6 +98,8 @@ struct Choice {
     encryption: Encryption,
     ipv6: bool,
     second_ends: BTreeSet<Name>,
+    /// Nodes where a daemon makes a device for tunnels that carries IPv6.
+    devices: BTreeSet<Name>,
     notes: BTreeSet<Note>,
 }
 
@@ -122,7 +124,11 @@ impl Choice {
             notes.insert(Note::UserspaceEsp);
         }
         let ipv6 = features.has(Feature::Ipv6);
-        Ok(Self { macvlan, encryption, ipv6, second_ends: BTreeSet::new(), notes })
+        let devices = match encryption {
+            Encryption::Kernel => BTreeSet::new(),
+            Encryption::Userspace => ends_with_ipv6(model),
+        };
+        Ok(Self { macvlan, encryption, ipv6, second_ends: BTreeSet::new(), devices, notes })
     }
 
     fn link(&self, driver: Driver) -> SegmentLink {
@@ -143,6 +149,13 @@ impl Choice {
             SegmentLink::Dummy | SegmentLink::VethParent | SegmentLink::Ifb => Port::Macvlan,
         }
     }
+}
+
+/// The ends of IPsec tunnels that carry IPv6.
+fn ends_with_ipv6(model: &Model) -> BTreeSet<Name> {
+    let tunnels = model.tunnels.values().filter(|it| it.ipsec().is_some());
+    let ends = tunnels.flat_map(|it| [&it.initiator, &it.responder]);
+    ends.filter(|end| end.carry.iter().any(is_ipv6)).map(|end| end.node.clone()).collect()
 }
 
 /// What can carry macvlan interfaces on this machine.
@@ -259,8 +272,12 @@ fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice)
             // its neighbours: for seconds it would forward nothing.
             ("net/ipv6/conf/default/accept_dad", "0"),
             ("net/ipv6/conf/default/accept_ra", "0"),
-            // An interface without IPv6 addresses stays silent in IPv6.
-            ("net/ipv6/conf/default/disable_ipv6", "1"),
+            // An interface without IPv6 addresses stays silent in IPv6. One that a program makes
+            // has the default: it could carry nothing.
+            (
+                "net/ipv6/conf/default/disable_ipv6",
+                if choice.devices.contains(name) { "0" } else { "1" },
+            ),
         ]);
     }
     let mut add = |key: &str, value: &str| {
@@ -316,13 +333,14 @@ fn add_interfaces(
             mtu: interface.mtu,
             state: LinkState::Up,
         }));
-        if interface.addresses.iter().any(is_ipv6) {
+        let speaks_ipv6 = interface.addresses.iter().any(is_ipv6);
+        if choice.ipv6 && speaks_ipv6 != choice.devices.contains(name) {
             objects.insert(Object::InterfaceSysctl(InterfaceSysctl {
                 node: name.clone(),
                 interface: interface.name.clone(),
                 family: "ipv6".to_owned(),
                 key: "disable_ipv6".to_owned(),
-                value: "0".to_owned(),
+                value: if speaks_ipv6 { "0" } else { "1" }.to_owned(),
             }));
         }
         for address in &interface.addresses {

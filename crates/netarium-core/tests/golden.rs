@@ -123,9 +123,3 @@ fn the_lab_in_the_readme_has_no_mistakes() {
     let model = load(lab.as_bytes(), "readme").unwrap();
     assert_eq!((model.nodes.len(), model.tunnels.len(), model.checks.len()), (4, 1, 2));
 }
-
-#[test]
-fn the_main_lab_has_at_most_70_lines() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs/site-to-site/lab.yaml");
-    assert!(fs::read_to_string(path).unwrap().lines().count() <= 70);
-}

@@ -33,7 +33,6 @@ macro_rules! tests {
         vec![$($({
             let name = concat!(stringify!($file), "::", stringify!($name));
             Trial::test(name, || {
-                let _lock = owner::lock(name);
                 $file::$name();
                 Ok(())
             })
@@ -63,7 +62,8 @@ fn main() -> ExitCode {
 fn tests() -> Vec<Trial> {
     tests! {
         examples:
-            every_lab_of_the_project_comes_up_passes_its_checks_and_leaves_nothing
+            all_labs_with_tunnels_are_up_at_the_same_time_and_pass_their_checks
+            every_lab_comes_up_passes_its_checks_and_leaves_nothing
             both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_esp;
         tunnels:
             a_tunnel_that_cannot_stand_is_named_and_the_lab_undone
