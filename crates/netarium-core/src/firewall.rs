@@ -186,6 +186,8 @@ pub enum Change {
     Source {
         /// Where it comes from.
         from: Vec<IpNet>,
+        /// Where it goes to; everywhere if empty.
+        towards: Vec<IpNet>,
         /// Where it goes out; everywhere if empty.
         outgoing: Vec<InterfaceName>,
         /// The first and the last of the sources that it may get.
@@ -193,6 +195,8 @@ pub enum Change {
     },
     /// What goes there goes elsewhere.
     Destination {
+        /// Where it comes from; everywhere if empty.
+        from: Vec<IpNet>,
         /// The address that it goes to.
         address: IpAddr,
         /// The protocol and the ports that it goes to; all if `None`.
@@ -204,6 +208,10 @@ pub enum Change {
     },
     /// What goes to these ports anywhere goes to a port of the node itself.
     Redirect {
+        /// Where it comes from; everywhere if empty.
+        from: Vec<IpNet>,
+        /// Where it goes to; everywhere if empty.
+        towards: Vec<IpNet>,
         /// The protocol and the ports that it goes to.
         ports: (u8, Ports),
         /// Where it comes in; everywhere if empty.

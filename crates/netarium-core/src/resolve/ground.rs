@@ -13,6 +13,9 @@ use crate::name::{InterfaceName, Name};
 use crate::problem::{Problem, Problems, suggestion};
 use crate::spec::Word;
 
+/// A tunnel, the end of it that is the node, and the other.
+pub(super) type Joined<'c> = (&'c Tunnel, &'c TunnelEnd, &'c TunnelEnd);
+
 /// One node, and all that its rules can name.
 pub(super) struct Ground<'c> {
     pub(super) name: &'c Name,
@@ -140,11 +143,7 @@ impl Ground<'_> {
     }
 
     /// A tunnel that ends here: it, this end and the other.
-    pub(super) fn tunnel(
-        &self,
-        word: &Word,
-        problems: &mut Problems,
-    ) -> Option<(&Tunnel, &TunnelEnd, &TunnelEnd)> {
+    pub(super) fn tunnel(&self, word: &Word, problems: &mut Problems) -> Option<Joined<'_>> {
         let name = self.tunnel_names.find(word, problems)?;
         // One that could not be resolved has a problem of its own.
         let tunnel = self.tunnels.get(&name)?;

@@ -103,7 +103,7 @@ fn ends(
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<(TunnelEnd, TunnelEnd)> {
-    let carry = carried(written, context, problems);
+    let carry = written.carry.map(|carry| carried(carry, written.place, context, problems));
     let [first, second] = written.between else { return None };
     let first_end = End::find(first, context, problems);
     let second_end = End::find(second, context, problems);
@@ -114,7 +114,10 @@ fn ends(
         return None;
     }
     let (one, other) = addresses(&first_end, &second_end, problems)?;
-    let (one_carries, other_carries) = carry?;
+    let (one_carries, other_carries) = match carry {
+        Some(carry) => carry?,
+        None => (vec![IpNet::from(one)], vec![IpNet::from(other)]),
+    };
     Some((
         TunnelEnd { node: first_end.node.clone(), address: one, carry: one_carries },
         TunnelEnd { node: second_end.node.clone(), address: other, carry: other_carries },
@@ -229,12 +232,13 @@ fn addresses(one: &End<'_>, other: &End<'_>, problems: &mut Problems) -> Option<
 
 /// What is behind each end.
 fn carried(
-    written: Ends<'_>,
+    carry: &[Vec<Word>],
+    place: Place,
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<(Vec<IpNet>, Vec<IpNet>)> {
     let sides: Vec<Option<Vec<Placed<IpNet>>>> =
-        written.carry.iter().map(|words| side(words, context, problems)).collect();
+        carry.iter().map(|words| side(words, context, problems)).collect();
     let [Some(one), Some(other)] = sides.as_slice() else { return None };
     for prefix in other {
         if let Some(same) = one.iter().find(|same| same.value == prefix.value) {
@@ -244,7 +248,7 @@ fn carried(
     }
     let fits = |a: &IpNet, b: &IpNet| a.addr().is_ipv4() == b.addr().is_ipv4();
     if !one.iter().any(|a| other.iter().any(|b| fits(a, b))) {
-        let place = written.carry.iter().flatten().next().map_or(written.place, |it| it.place);
+        let place = carry.iter().flatten().next().map_or(place, |it| it.place);
         problems.at(place, "the tunnel carries nothing: one end is IPv4, the other IPv6");
     }
     let values = |side: &[Placed<IpNet>]| side.iter().map(|prefix| prefix.value).collect();

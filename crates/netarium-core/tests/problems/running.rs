@@ -148,7 +148,7 @@ fn tunnels_are_checked() {
         ),
         (
             "nodes: {one: {}}\ntunnels: {t: {ipsec: {between: [one]}}}",
-            &["2:22: ipsec has no carry", "2:32: between has 1 of two values, one for each end"],
+            &["2:32: between has 1 of two values, one for each end"],
         ),
         (
             concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, z], carry: [a, b]}}}"),
@@ -181,6 +181,16 @@ fn tunnels_are_checked() {
         (
             concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, y], carry: [a, a]}}}"),
             &["3:51: 10.0.0.0/24 is behind both ends"],
+        ),
+        (concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, y]}}}"), &[]),
+        (
+            concat!(
+                base!(),
+                "\ntunnels: {t: {ipsec: {between: [x, y], carry: [[], 10.1.0.0/16]}}}"
+            ),
+            &[
+                "3:48: carry names nothing behind this end (leave carry out for what the two ends send each other)",
+            ],
         ),
         (
             concat!(
