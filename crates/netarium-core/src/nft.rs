@@ -4,13 +4,16 @@
 //! it cannot fail, deleted, and defined. At no moment is the node without the old table or the new
 //! one. Nothing is decided here.
 
+mod guard;
+
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use ipnet::IpNet;
 
 use crate::firewall::{
-    Change, Firewall, Hook, Nat, Packets, Payload, Policy, Ports, Rule, State, Tunnelled, Verdict,
+    Change, Firewall, Guard, Hook, Nat, Packets, Payload, Policy, Ports, Rule, State, Tunnelled,
+    Verdict,
 };
 use crate::name::InterfaceName;
 
@@ -28,8 +31,8 @@ const NEIGHBOURS: &str =
 /// Path MTU discovery, without which IPv6 does not work (RFC 8201).
 const TOO_BIG: &str = "icmpv6 type packet-too-big accept";
 
-/// The whole text.
-pub fn render(firewall: &Firewall) -> String {
+/// The whole text, with guards for what the node's tunnels carry.
+pub fn render(firewall: &Firewall, guards: &[Guard]) -> String {
     let mut text = Text(format!("{REMOVAL}table inet netarium {{\n"));
     let hooks = [
         ("input", &firewall.input, Some("iifname \"lo\" accept")),
@@ -42,6 +45,7 @@ pub fn render(firewall: &Firewall) -> String {
         }
     }
     text.translations(firewall);
+    text.guards(guards);
     if let Some(raw) = &firewall.raw {
         raw.lines().for_each(|line| text.line(1, line));
     }

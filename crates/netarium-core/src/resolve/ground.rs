@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::names::Names;
 use super::{Context, Wired, segments};
+use crate::firewall::tidy;
 use crate::model::{Tunnel, TunnelEnd};
 use crate::name::{InterfaceName, Name};
 use crate::problem::{Problem, Problems, suggestion};
@@ -78,9 +79,7 @@ impl Ground<'_> {
                 None => whole = false,
             }
         }
-        let mut found = IpNet::aggregate(&found);
-        found.sort();
-        whole.then_some(found)
+        whole.then(|| tidy(&found))
     }
 
     fn party(&self, word: &Word, problems: &mut Problems) -> Option<Vec<IpNet>> {

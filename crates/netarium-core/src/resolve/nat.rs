@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::ground::{Ground, Joined};
 use super::packets;
-use crate::firewall::{Change, Nat, Ports, Tunnelled};
+use crate::firewall::{Change, Nat, Ports, Tunnelled, tidy};
 use crate::model::TunnelEnd;
 use crate::problem::{Problem, Problems};
 use crate::spec::{self, Word};
@@ -66,7 +66,7 @@ pub(super) fn resolve(
 fn behind(tunnel: Option<Joined<'_>>, ipv4: Option<bool>) -> (Vec<IpNet>, Vec<IpNet>) {
     let of_family = |end: &TunnelEnd| {
         let fits = |prefix: &&IpNet| ipv4.is_none_or(|ipv4| prefix.addr().is_ipv4() == ipv4);
-        packets::tidy(&end.carry.iter().filter(fits).copied().collect::<Vec<_>>())
+        tidy(&end.carry.iter().filter(fits).copied().collect::<Vec<_>>())
     };
     tunnel.map_or_else(Default::default, |(_, own, peer)| (of_family(own), of_family(peer)))
 }

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 
 use super::firewall::Way;
 use super::ground::Ground;
-use crate::firewall::{Packets, Payload, Ports};
+use crate::firewall::{Packets, Payload, Ports, tidy};
+use crate::ipsec;
 use crate::model::{Tunnel, TunnelKind};
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{Match, Word};
@@ -29,9 +30,6 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const ESP: u8 = 50;
 const WITH_PORTS: [u8; 3] = [TCP, UDP, 132];
-
-/// IKE, and IKE and ESP behind a translation of addresses (RFC 7296, RFC 3948).
-const IKE: [Ports; 2] = [Ports { first: 500, last: 500 }, Ports { first: 4500, last: 4500 }];
 
 /// Types of ICMP (RFC 792) and of ICMPv6 (RFC 4443, RFC 4861, RFC 3810), in the words of nft(8).
 const ICMP_TYPES: [&str; 11] = [
@@ -114,15 +112,10 @@ pub(super) fn resolve(
 fn outer(tunnel: &Tunnel) -> Vec<Payload> {
     match tunnel.kind {
         TunnelKind::Ipsec(_) => {
-            vec![Payload::Ports([UDP].into(), IKE.to_vec()), Payload::Protocols([ESP].into())]
+            let ports = ipsec::PORTS.map(|port| Ports { first: port, last: port });
+            vec![Payload::Ports([UDP].into(), ports.to_vec()), Payload::Protocols([ESP].into())]
         }
     }
-}
-
-pub(super) fn tidy(prefixes: &[IpNet]) -> Vec<IpNet> {
-    let mut prefixes = IpNet::aggregate(&prefixes.to_vec());
-    prefixes.sort();
-    prefixes
 }
 
 /// A tunnel says itself who sends and receives, and, outside of `forward`, what, unless it carries

@@ -77,7 +77,14 @@ fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut 
         .flat_map(|tunnel| tunnel.ends().map(|end| end.node.as_str()))
         .collect();
     let nodes = spec.nodes.iter().filter(|(word, _)| ends.contains(word.value.as_str()));
-    for service in nodes.filter_map(|(_, node)| node.as_ref()).flat_map(|node| &node.services) {
+    let nodes: Vec<&spec::Node> = nodes.filter_map(|(_, node)| node.as_ref()).collect();
+    let names = nodes.iter().flat_map(|node| &node.interfaces).filter_map(|it| it.name.as_ref());
+    for word in names.filter(|word| word.value == ipsec::DEVICE) {
+        let problem = Problem::new(format!("a tunnel end has an interface {} already", word.value));
+        problems
+            .add(problem.at(word.place).hint("strongSwan's is called that: call yours otherwise"));
+    }
+    for service in nodes.into_iter().flat_map(|node| &node.services) {
         let daemon = ipsec::service_name();
         if service.name.value == daemon.as_str() {
             let problem = Problem::new(format!("a tunnel end has a service {daemon} already"));

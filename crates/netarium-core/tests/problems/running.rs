@@ -110,15 +110,18 @@ fn services_are_checked() {
 }
 
 #[test]
-fn a_tunnel_end_has_no_room_for_another_charon() {
+fn a_tunnel_end_has_no_room_for_another_charon_or_its_device() {
     assert_said(&[(
         concat!(
             "segments: {a: 10.0.0.0/24}\n",
-            "nodes: {x: {interfaces: {a: 10.0.0.1}, services: [{name: charon, run: [b]}]}, ",
-            "y: {interfaces: {a: 10.0.0.2}}}\n",
+            "nodes: {x: {interfaces: {a: 10.0.0.1}, services: [{name: charon, run: [b]}]},\n  ",
+            "y: {interfaces: {a: {address: 10.0.0.2, name: ipsec0}}}}\n",
             "tunnels: {t: {ipsec: {between: [x, y], carry: [10.1.0.0/16, 10.2.0.0/16]}}}"
         ),
-        &["2:58: a tunnel end has a service charon already (call yours something else)"],
+        &[
+            "2:58: a tunnel end has a service charon already (call yours something else)",
+            "3:49: a tunnel end has an interface ipsec0 already (strongSwan's is called that: call yours otherwise)",
+        ],
     )]);
 }
 
