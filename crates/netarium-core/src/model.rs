@@ -275,6 +275,11 @@ impl Tunnel {
         }
     }
 
+    /// Whether it carries only what its two ends send each other.
+    pub fn joins_hosts(&self) -> bool {
+        self.ends().iter().all(|end| end.carry == [IpNet::from(end.address)])
+    }
+
     /// What it needs as an IPsec tunnel, if it is one.
     pub fn ipsec(&self) -> Option<&Ipsec> {
         match &self.kind {
@@ -307,7 +312,8 @@ pub struct TunnelEnd {
     pub node: Name,
     /// Its address towards the other end.
     pub address: IpAddr,
-    /// The prefixes behind this end that the tunnel carries (traffic selectors).
+    /// The prefixes behind this end that the tunnel carries (traffic selectors); its own address
+    /// alone if it carries what the two ends send each other.
     pub carry: Vec<IpNet>,
 }
 
