@@ -95,6 +95,7 @@ fn tests() -> Vec<Trial> {
             the_files_of_a_lab_are_its_owners_alone;
         segments:
             macvlan_bridge_and_veth_carry_both_families
+            what_the_kernel_learns_of_a_path_is_no_change
             interfaces_have_the_names_macs_and_mtus_of_the_file
             routes_end_where_the_file_says
             settings_of_the_kernel_are_those_of_the_file
