@@ -4,39 +4,37 @@
 //! things is kept: one change of a lab at a time, images before namespaces, nothing left behind
 //! after a failure.
 
+mod change;
+mod error;
 mod lock;
 mod programs;
+mod undo;
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use netarium_core::desired::{Desired, Refusal, desired};
-use netarium_core::model::{Image, Limits, Model};
+use netarium_core::desired::{Desired, desired};
+use netarium_core::model::{Image, Model};
 use netarium_core::name::Name;
-use netarium_core::object::{Id, Object, Objects};
+use netarium_core::object::{Id, Objects};
 use netarium_core::plan::{self, Step};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::native::keeper::{self, Keeper};
-use crate::engine::native::sweep::{SweepError, sweep};
-use crate::engine::native::worker::{self, Answer, Observation, Order, Task};
+use self::change::Work;
+use self::lock::Lock;
+use crate::engine::native::keeper::Keeper;
+use crate::engine::native::worker::{self, Answer, Observation, Task};
 use crate::event::{Event, Report};
-use crate::failure::Failure;
-use crate::features::{FeaturesError, features};
+use crate::features::features;
 use crate::folder::{DataFolder, LabFolder};
-use crate::image::{ImageError, ImageRoot, Store};
-use crate::lab::lock::Lock;
-use crate::lab_file::{LabFile, LabFileError};
-use crate::linux::cgroup::{CgroupError, Cgroups};
-use crate::linux::idmap::{IdMap, IdMapError};
-use crate::linux::stage::{Running, Stage, StageError};
-use crate::node_program;
+use crate::image::{ImageRoot, Store};
+use crate::lab_file::LabFile;
+use crate::linux::idmap::IdMap;
+use crate::linux::stage::StageError;
 
 /// How long services and tunnels may take to be ready, if nobody says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,93 +112,9 @@ pub enum State {
     Killed,
 }
 
-/// Why a lab was not changed, or it cannot be said how it is.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LabError {
-    /// The machine lacks something that the lab cannot do without.
-    #[error("this machine cannot run the lab")]
-    Refused(Vec<Refusal>),
-    /// A program that loads firewalls is missing.
-    #[error("cannot make the lab's firewalls")]
-    Program(#[source] crate::linux::program::ProgramError),
-    /// An image is not to be had.
-    #[error("cannot make image {image} ready")]
-    Image {
-        /// The image.
-        image: Name,
-        /// Why.
-        source: ImageError,
-    },
-    /// Something in the lab's folder.
-    #[error("cannot {what} {}", path.display())]
-    Folder {
-        /// What was tried.
-        what: &'static str,
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The kernel could not be asked what it can do.
-    #[error("cannot find out what this kernel can do")]
-    Features(#[source] FeaturesError),
-    /// It is not known whose ids the lab has.
-    #[error("cannot find out which ids a lab may have")]
-    Ids(#[source] IdMapError),
-    /// No process of ours.
-    #[error("cannot work inside the lab")]
-    Stage(#[source] StageError),
-    /// A step failed.
-    #[error(transparent)]
-    Step(Failure),
-    /// The lab's own copy of its file is damaged.
-    #[error("the lab's copy of its file is damaged")]
-    Copy(#[source] LabFileError),
-    /// A process of the lab could not be ended.
-    #[error("cannot end the lab's processes")]
-    Kill(#[source] io::Error),
-    /// Something is left on the disk.
-    #[error("the lab is down, but something is left on the disk")]
-    Sweep(#[source] SweepError),
-    /// Limits of nodes.
-    #[error("cannot limit what nodes use")]
-    Limit(#[from] CgroupError),
-    /// It is not up.
-    #[error("lab {0} is not up")]
-    NotUp(Name),
-}
+pub use self::error::LabError;
 
 type Result<T> = std::result::Result<T, LabError>;
-
-impl LabError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Refused(_) => {
-                Some("`netarium doctor` tells what this machine has and lacks".to_owned())
-            }
-            Self::Program(source) => source.hint(),
-            Self::Image { source, .. } => source.hint(),
-            Self::Folder { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("set NETARIUM_DATA to a folder that you can write".to_owned())
-                }
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-                    "the disk is full: free some space, or set NETARIUM_DATA to a folder on \
-                     another disk"
-                        .to_owned(),
-                ),
-                _ => None,
-            },
-            Self::Ids(source) => source.hint(),
-            Self::Stage(source) => source.hint(),
-            Self::Step(failure) => failure.hint.clone(),
-            Self::NotUp(_) => Some("`netarium up` brings it up".to_owned()),
-            _ => None,
-        }
-    }
-}
 
 impl Lab {
     /// The lab called `name` of the owner of `data`.
@@ -299,6 +213,20 @@ impl Lab {
         report: Report<'_>,
     ) -> Result<Vec<Step>> {
         let lock = self.lock(report).await?;
+        let steps = self.up_locked(&lock, file, options, report).await;
+        if steps.is_err() && self.state() == State::Down {
+            lock.remove();
+        }
+        steps
+    }
+
+    async fn up_locked(
+        &self,
+        lock: &Lock,
+        file: &LabFile,
+        options: UpOptions,
+        report: Report<'_>,
+    ) -> Result<Vec<Step>> {
         let Desired { objects, notes } = self.desired(&file.model).await?;
         notes.into_iter().for_each(|note| report(Event::Note(note)));
         let _images = self.make_images(&file.model, report).await?;
@@ -311,7 +239,7 @@ impl Lab {
         let file_before = self.file().ok();
         let unready = before.unready.iter().filter(|node| file.model.nodes.contains_key(*node));
         let unready = unready.cloned().collect();
-        let work = Work { lock: &lock, unready, patience: options.patience, report };
+        let work = Work { lock, unready, patience: options.patience, report };
         if let Err(error) = self.make(file, &steps, &work).await {
             if options.after_failure == AfterFailure::Undo {
                 report(Event::Undoing);
@@ -320,9 +248,6 @@ impl Lab {
                 if let Err(error) = self.undo(&before.objects, file_before.as_ref(), &work).await {
                     report(Event::Warning(format!("not all could be undone: {error}")));
                 }
-            }
-            if self.state() == State::Down {
-                lock.remove();
             }
             return Err(error);
         }
@@ -409,140 +334,6 @@ impl Lab {
         worker::write_bytes(&path, &file.text).map_err(error(path.clone()))
     }
 
-    /// Starts a worker; what comes with it stays open until it ends.
-    fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
-        let programs = self.data.programs();
-        let program = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
-            what: "write",
-            path: programs,
-            source,
-        })?;
-        let order = Order {
-            lab: self.name.clone(),
-            folder: self.folder.clone(),
-            images: self.data.images(),
-            program,
-            hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
-            task,
-        };
-        Running::start(Stage::Worker, &order, fds, Stdio::inherit()).map_err(LabError::Stage)
-    }
-
-    /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
-    /// the lab before the worker has ended.
-    async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
-        let Work { lock, unready, patience, report } = work;
-        if steps.is_empty() && unready.is_empty() {
-            return Ok(());
-        }
-        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let task = Task::Apply { steps: steps.to_vec(), patience, unready: unready.clone() };
-        let mut running = self.start_worker(task, &[lock.as_fd()])?;
-        let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
-        let mut done = 0;
-        loop {
-            match running.answer().await.map_err(LabError::Stage)? {
-                Some(Answer::Did(number)) => {
-                    done += 1;
-                    let Some(step) = steps.get(number) else { continue };
-                    report(Event::Step { text: step.to_string(), done, total: steps.len() });
-                    if Some(number) == last_wire {
-                        report(Event::Wired);
-                    }
-                }
-                Some(Answer::Born(nodes)) => {
-                    self.limit(steps, &nodes, report)?;
-                    running.go_on().await.map_err(LabError::Stage)?;
-                }
-                Some(Answer::Opened { step, algorithms, tries }) => {
-                    if let Some(Step::Create(Object::Tunnel(it))) = steps.get(step) {
-                        report(Event::Tunnel { name: it.tunnel.name.clone(), algorithms, tries });
-                    }
-                }
-                Some(Answer::Settled) => return Ok(()),
-                Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
-                Some(Answer::Observed(_)) => {}
-                None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
-            }
-        }
-    }
-
-    /// Puts the processes of new nodes where their limits are kept. That takes rights of the owner
-    /// on the host, which a worker does not have.
-    fn limit(&self, steps: &[Step], nodes: &[(Name, u32)], report: Report<'_>) -> Result<()> {
-        let limited: Vec<_> = nodes
-            .iter()
-            .map(|(name, pid)| (name, *pid, limits(steps, name)))
-            .filter(|(_, _, limits)| !limits.is_none())
-            .collect();
-        if limited.is_empty() {
-            return Ok(());
-        }
-        let cgroups = Cgroups::of_host();
-        for (name, pid, limits) in limited {
-            cgroups.remove_node(&self.name, name).into_iter().try_for_each(Err)?;
-            let lacking = cgroups.limit(&self.name, name, &limits, pid)?;
-            lacking.iter().for_each(|it| report(Event::Warning(it.to_string())));
-        }
-        Ok(())
-    }
-
-    /// Takes what was made since `before` away again.
-    async fn undo(
-        &self,
-        before: &Objects,
-        file_before: Option<&LabFile>,
-        work: &Work<'_>,
-    ) -> Result<()> {
-        if before.is_empty() {
-            self.put_logs_aside(|from, to| fs::rename(from, to));
-            return self.clear_all().await.map(drop);
-        }
-        self.put_logs_aside(copy_files);
-        if let Some(file) = file_before {
-            self.write_records(file)?;
-        }
-        let steps = steps(before, &self.observe().await?);
-        self.apply(&steps, work).await
-    }
-
-    /// Logs of a lab of which something is about to go, for looking at why it failed. There may be
-    /// none.
-    fn put_logs_aside(&self, put: impl Fn(&Path, &Path) -> io::Result<()>) {
-        let aside = self.failed_logs();
-        self.forget_logs();
-        let Ok(nodes) = fs::read_dir(self.folder.path().join("nodes")) else { return };
-        if fs::create_dir_all(&aside).is_ok() {
-            for node in nodes.flatten() {
-                put(&node.path().join("logs"), &aside.join(node.file_name())).ok();
-            }
-        }
-    }
-
-    /// Removes the logs that were put aside, if there are any.
-    fn forget_logs(&self) {
-        let aside = self.failed_logs();
-        fs::remove_dir_all(&aside).ok();
-        // Those of other labs may be there, and then it stays.
-        aside.parent().map(fs::remove_dir);
-    }
-
-    /// Removes what a lab that is not up has left, if anything.
-    async fn clear(&self, report: Report<'_>) -> Result<()> {
-        if self.folder.path().exists() {
-            report(Event::Sweeping);
-        }
-        self.clear_all().await.map(drop)
-    }
-
-    async fn clear_all(&self) -> Result<bool> {
-        let killed = keeper::kill_all(&self.folder).map_err(LabError::Kill)?;
-        let left = self.folder.path().exists();
-        let swept = sweep(self.folder.path()).await.map_err(LabError::Sweep);
-        Cgroups::of_host().remove(&self.name).into_iter().try_for_each(Err)?;
-        swept.map(|()| killed || left)
-    }
-
     async fn lock(&self, report: Report<'_>) -> Result<Lock> {
         let labs = self.data.labs();
         fs::create_dir_all(&labs).map_err(|source| LabError::Folder {
@@ -556,41 +347,10 @@ impl Lab {
     }
 }
 
-/// What goes with a change of a lab from its beginning to its end.
-struct Work<'a> {
-    lock: &'a Lock,
-    /// Nodes with services that may not be ready yet, whatever the steps are.
-    unready: BTreeSet<Name>,
-    patience: Duration,
-    report: Report<'a>,
-}
-
 /// The steps from what was seen to what must be. What has failed and is not wanted any more would
 /// else stay: it is not in order, so it does not count as there.
 fn steps(desired: &Objects, seen: &Observation) -> Vec<Step> {
     let unwanted = seen.broken.iter().filter(|(id, _)| !desired.contains(id));
     let removals = unwanted.map(|(_, object)| Step::Remove(object.clone()));
     removals.chain(plan::diff(desired, &seen.objects)).collect()
-}
-
-fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        fs::copy(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
-fn limits(steps: &[Step], node: &Name) -> Limits {
-    let created = steps.iter().find_map(|step| match step {
-        Step::Create(Object::Node(it)) if it.name == *node => Some(it.limits),
-        _ => None,
-    });
-    created.unwrap_or_default()
-}
-
-/// Whether an object is part of the wiring: everything that is there before a node's first process.
-fn is_wiring(id: &Id) -> bool {
-    !matches!(id, Id::Service(..) | Id::Tunnel(_))
 }

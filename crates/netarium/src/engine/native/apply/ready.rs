@@ -1,0 +1,97 @@
+//! What takes its time: tunnels until they stand, services until they are ready.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use netarium_core::control::{Reply, Request, ServiceState};
+use netarium_core::name::Name;
+use netarium_core::object;
+use netarium_core::plan::Step;
+
+use super::{Apply, Result, StepError, failed};
+use crate::engine::native::tunnels;
+use crate::engine::native::worker::{Answer, gone};
+use crate::failure::Failure;
+use crate::linux::stage::Call;
+use crate::pki::Credential;
+
+impl Apply<'_> {
+    pub(super) fn open_tunnels(
+        &mut self,
+        steps: &[(usize, &Step, &object::Tunnel)],
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
+        let Some((_, first, _)) = steps.first() else { return Ok(()) };
+        let mut ends = BTreeMap::new();
+        for (_, step, it) in steps {
+            for node in [&it.tunnel.initiator.node, &it.tunnel.responder.node] {
+                let end = self.tunnel_end(node).map_err(|error| failed(step, &error))?;
+                ends.insert(node.clone(), end);
+            }
+        }
+        let tunnels = steps.iter().map(|(_, _, it)| (*it).clone()).collect();
+        let opened = tunnels::open(tunnels, ends, self.deadline, |tunnel, established| {
+            let step = steps.iter().find(|(_, _, it)| it.tunnel.name == *tunnel);
+            step.map_or(Ok(()), |(number, step, _)| {
+                self.done(*number, step, call)?;
+                let algorithms = established.sa.algorithms.clone();
+                let answer = Answer::Opened { step: *number, algorithms, tries: established.tries };
+                call.answer(&answer).map_err(|error| gone(&error))
+            })
+        });
+        opened.map_err(|error| match error {
+            tunnels::OpenError::Tunnels(failures) => {
+                let errors = failures.iter().map(ToString::to_string).collect::<Vec<_>>();
+                Failure { what: "cannot open all tunnels".to_owned(), causes: errors, hint: None }
+            }
+            tunnels::OpenError::Prepare(error) => failed(first, &StepError::Tunnel(error)),
+            tunnels::OpenError::Record(failure) => failure,
+        })
+    }
+
+    fn tunnel_end(&mut self, name: &Name) -> Result<tunnels::End> {
+        let credential = Credential::load(&self.order.folder.pki(), name)?;
+        let node = self.node(name)?;
+        Ok(tunnels::End { root: node.root_path(), control: node.folder.control(), credential })
+    }
+
+    /// Waits until the services of nodes where some were started are ready, and fails with the first that
+    /// is not.
+    pub(super) fn wait_for_services(&mut self) -> std::result::Result<(), Failure> {
+        let mut conversations = Vec::new();
+        for name in std::mem::take(&mut self.started) {
+            let what = || format!("cannot wait for the services of {name}");
+            let asked = self.node(&name).and_then(|node| {
+                let control = node.control()?;
+                control.say(&Request::Settled, &[])?;
+                Ok(control)
+            });
+            let control = asked.map_err(|error| Failure::of(&error).while_doing(what()))?;
+            conversations.push((name, control));
+        }
+        for (name, control) in conversations {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let heard = control
+                .wait(left)
+                .and_then(|is_there| if is_there { control.hear().map(Some) } else { Ok(None) });
+            let what = |service: &str| format!("cannot bring service {name}/{service} up");
+            match heard.map_err(|error| Failure::of(&error).while_doing(what("")))? {
+                None => {
+                    let error = StepError::NotReady(self.patience.as_secs());
+                    return Err(Failure::of(&error).while_doing(what("")));
+                }
+                Some((Reply::Services(services), _)) => {
+                    for it in services {
+                        if let ServiceState::Failed(reason) = it.state {
+                            let error = StepError::ServiceFailed(reason);
+                            let service = it.service.name.to_string();
+                            return Err(Failure::of(&error).while_doing(what(&service)));
+                        }
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}

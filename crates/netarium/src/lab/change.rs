@@ -1,0 +1,122 @@
+//! The worker inside a lab, as seen from outside: it is given steps and says what it did.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use netarium_core::model::Limits;
+use netarium_core::name::Name;
+use netarium_core::object::{Id, Object};
+use netarium_core::plan::Step;
+
+use super::lock::Lock;
+use super::{Lab, LabError, Result};
+use crate::engine::native::worker::{Answer, Order, Task};
+use crate::event::{Event, Report};
+use crate::linux::cgroup::Cgroups;
+use crate::linux::stage::{Running, Stage, StageError};
+use crate::node_program;
+
+/// What goes with a change of a lab from its beginning to its end.
+pub(super) struct Work<'a> {
+    pub(super) lock: &'a Lock,
+    /// Nodes with services that may not be ready yet, whatever the steps are.
+    pub(super) unready: BTreeSet<Name>,
+    pub(super) patience: Duration,
+    pub(super) report: Report<'a>,
+}
+
+impl Lab {
+    /// Starts a worker; what comes with it stays open until it ends.
+    pub(super) fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
+        let programs = self.data.programs();
+        let program = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
+            what: "write",
+            path: programs,
+            source,
+        })?;
+        let order = Order {
+            lab: self.name.clone(),
+            folder: self.folder.clone(),
+            images: self.data.images(),
+            program,
+            hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
+            task,
+        };
+        Running::start(Stage::Worker, &order, fds, Stdio::inherit()).map_err(LabError::Stage)
+    }
+
+    /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
+    /// the lab before the worker has ended.
+    pub(super) async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
+        let Work { lock, unready, patience, report } = work;
+        if steps.is_empty() && unready.is_empty() {
+            return Ok(());
+        }
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let task = Task::Apply { steps: steps.to_vec(), patience, unready: unready.clone() };
+        let mut running = self.start_worker(task, &[lock.as_fd()])?;
+        let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
+        let mut done = 0;
+        loop {
+            match running.answer().await.map_err(LabError::Stage)? {
+                Some(Answer::Did(number)) => {
+                    done += 1;
+                    let Some(step) = steps.get(number) else { continue };
+                    report(Event::Step { text: step.to_string(), done, total: steps.len() });
+                    if Some(number) == last_wire {
+                        report(Event::Wired);
+                    }
+                }
+                Some(Answer::Born(nodes)) => {
+                    self.limit(steps, &nodes, report)?;
+                    running.go_on().await.map_err(LabError::Stage)?;
+                }
+                Some(Answer::Opened { step, algorithms, tries }) => {
+                    if let Some(Step::Create(Object::Tunnel(it))) = steps.get(step) {
+                        report(Event::Tunnel { name: it.tunnel.name.clone(), algorithms, tries });
+                    }
+                }
+                Some(Answer::Settled) => return Ok(()),
+                Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
+                Some(Answer::Observed(_)) => {}
+                None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
+            }
+        }
+    }
+
+    /// Puts the processes of new nodes where their limits are kept. That takes rights of the owner
+    /// on the host, which a worker does not have.
+    fn limit(&self, steps: &[Step], nodes: &[(Name, u32)], report: Report<'_>) -> Result<()> {
+        let limited: Vec<_> = nodes
+            .iter()
+            .map(|(name, pid)| (name, *pid, limits(steps, name)))
+            .filter(|(_, _, limits)| !limits.is_none())
+            .collect();
+        if limited.is_empty() {
+            return Ok(());
+        }
+        let cgroups = Cgroups::of_host();
+        for (name, pid, limits) in limited {
+            cgroups.remove_node(&self.name, name).into_iter().try_for_each(Err)?;
+            let lacking = cgroups.limit(&self.name, name, &limits, pid)?;
+            lacking.iter().for_each(|it| report(Event::Warning(it.to_string())));
+        }
+        Ok(())
+    }
+}
+
+fn limits(steps: &[Step], node: &Name) -> Limits {
+    let created = steps.iter().find_map(|step| match step {
+        Step::Create(Object::Node(it)) if it.name == *node => Some(it.limits),
+        _ => None,
+    });
+    created.unwrap_or_default()
+}
+
+/// Whether an object is part of the wiring: everything that is there before a node's first process.
+fn is_wiring(id: &Id) -> bool {
+    !matches!(id, Id::Service(..) | Id::Tunnel(_))
+}

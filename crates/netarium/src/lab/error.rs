@@ -1,0 +1,102 @@
+//! Why something could not be done with a lab, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use netarium_core::desired::Refusal;
+use netarium_core::name::Name;
+
+use crate::engine::native::sweep::SweepError;
+use crate::failure::Failure;
+use crate::features::FeaturesError;
+use crate::image::ImageError;
+use crate::lab_file::LabFileError;
+use crate::linux::cgroup::CgroupError;
+use crate::linux::idmap::IdMapError;
+use crate::linux::stage::StageError;
+
+/// Why a lab was not changed, or it cannot be said how it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabError {
+    /// The machine lacks something that the lab cannot do without.
+    #[error("this machine cannot run the lab")]
+    Refused(Vec<Refusal>),
+    /// A program that loads firewalls is missing.
+    #[error("cannot make the lab's firewalls")]
+    Program(#[source] crate::linux::program::ProgramError),
+    /// An image is not to be had.
+    #[error("cannot make image {image} ready")]
+    Image {
+        /// The image.
+        image: Name,
+        /// Why.
+        source: ImageError,
+    },
+    /// Something in the lab's folder.
+    #[error("cannot {what} {}", path.display())]
+    Folder {
+        /// What was tried.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel could not be asked what it can do.
+    #[error("cannot find out what this kernel can do")]
+    Features(#[source] FeaturesError),
+    /// It is not known whose ids the lab has.
+    #[error("cannot find out which ids a lab may have")]
+    Ids(#[source] IdMapError),
+    /// No process of ours.
+    #[error("cannot work inside the lab")]
+    Stage(#[source] StageError),
+    /// A step failed.
+    #[error(transparent)]
+    Step(Failure),
+    /// The lab's own copy of its file is damaged.
+    #[error("the lab's copy of its file is damaged")]
+    Copy(#[source] LabFileError),
+    /// A process of the lab could not be ended.
+    #[error("cannot end the lab's processes")]
+    Kill(#[source] io::Error),
+    /// Something is left on the disk.
+    #[error("the lab is down, but something is left on the disk")]
+    Sweep(#[source] SweepError),
+    /// Limits of nodes.
+    #[error("cannot limit what nodes use")]
+    Limit(#[from] CgroupError),
+    /// It is not up.
+    #[error("lab {0} is not up")]
+    NotUp(Name),
+}
+
+impl LabError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(_) => {
+                Some("`netarium doctor` tells what this machine has and lacks".to_owned())
+            }
+            Self::Program(source) => source.hint(),
+            Self::Image { source, .. } => source.hint(),
+            Self::Folder { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("set NETARIUM_DATA to a folder that you can write".to_owned())
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
+                    "the disk is full: free some space, or set NETARIUM_DATA to a folder on \
+                     another disk"
+                        .to_owned(),
+                ),
+                _ => None,
+            },
+            Self::Ids(source) => source.hint(),
+            Self::Stage(source) => source.hint(),
+            Self::Step(failure) => failure.hint.clone(),
+            Self::NotUp(_) => Some("`netarium up` brings it up".to_owned()),
+            _ => None,
+        }
+    }
+}
