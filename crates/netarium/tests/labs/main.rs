@@ -17,6 +17,7 @@ mod examples;
 mod failures;
 mod faults;
 mod firewalls;
+mod joins;
 mod node;
 mod places;
 mod segments;
@@ -71,6 +72,10 @@ fn tests() -> Vec<Trial> {
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        joins:
+            hosts_are_joined_whose_sites_have_the_same_addresses
+            nothing_is_plain_while_a_daemon_is_dead
+            both_families_go_through_both_to_several_peers_and_prefixes;
         faults:
             an_up_that_was_killed_is_told_mended_and_cleaned_away
             a_killed_init_is_seen_and_its_node_mended
