@@ -24,7 +24,7 @@ TEST_PACKAGES = bash iproute2 passwd procps python3-minimal util-linux
 
 # What a file may grow to, in lines.
 LONGEST_SOURCE = 600
-LONGEST_LAB = 70
+LONGEST_LAB = 100
 LONGEST_README = 200
 
 IS_ROOT := $(filter 0,$(shell id -u))

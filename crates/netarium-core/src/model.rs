@@ -368,7 +368,7 @@ impl Limits {
     }
 }
 
-/// An IPsec tunnel between two nodes (RFC 7296).
+/// A tunnel between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tunnel {
     /// Its name.
@@ -377,6 +377,50 @@ pub struct Tunnel {
     pub initiator: TunnelEnd,
     /// The end that waits for it.
     pub responder: TunnelEnd,
+    /// What it is made of.
+    pub kind: TunnelKind,
+}
+
+impl Tunnel {
+    /// Both ends, the one that opens it first.
+    pub fn ends(&self) -> [&TunnelEnd; 2] {
+        [&self.initiator, &self.responder]
+    }
+
+    /// The end that is `node`, and the other one; `None` if neither is.
+    pub fn seen_from(&self, node: &Name) -> Option<(&TunnelEnd, &TunnelEnd)> {
+        let [one, other] = self.ends();
+        if one.node == *node {
+            Some((one, other))
+        } else {
+            (other.node == *node).then_some((other, one))
+        }
+    }
+
+    /// Whether it carries only what its two ends send each other.
+    pub fn joins_hosts(&self) -> bool {
+        self.ends().iter().all(|end| end.carry == [IpNet::from(end.address)])
+    }
+
+    /// What it needs as an IPsec tunnel, if it is one.
+    pub fn ipsec(&self) -> Option<&Ipsec> {
+        match &self.kind {
+            TunnelKind::Ipsec(ipsec) => Some(ipsec),
+        }
+    }
+}
+
+/// What a tunnel is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TunnelKind {
+    /// IPsec with IKEv2 (RFC 7296).
+    Ipsec(Ipsec),
+}
+
+/// What an IPsec tunnel needs besides its ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ipsec {
     /// The IKE proposal in strongSwan's words, `aes256gcm16-prfsha384-ecp384` for example.
     pub ike: String,
     /// The ESP proposal in strongSwan's words.
@@ -390,7 +434,8 @@ pub struct TunnelEnd {
     pub node: Name,
     /// Its address towards the other end.
     pub address: IpAddr,
-    /// The prefixes behind this end that the tunnel carries (traffic selectors).
+    /// The prefixes behind this end that the tunnel carries (traffic selectors); its own address
+    /// alone if it carries what the two ends send each other.
     pub carry: Vec<IpNet>,
 }
 

@@ -1,24 +1,69 @@
-//! A node's firewall as nftables text (nft(8)).
+//! A node's firewall as nftables text (nft(8)): what is in its table, and the transactions that put
+//! one in place and take it away. Nothing is decided here.
 //!
-//! It is one table, `inet netarium`, and one transaction: the table is declared, so that deleting
-//! it cannot fail, deleted, and defined. At no moment is the node without the old table or the new
-//! one. Nothing is decided here.
+//! A table that is deleted and made anew under its name, in one transaction, lets a few packets
+//! through that neither of the two would (kernel 6.18: ten of half a million packets while one was
+//! replaced a hundred times). So there are two names that take turns: the new table is made under the
+//! one, and in the same transaction the old one is deleted under the other.
+
+mod guard;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::firewall::{
-    Change, Firewall, Hook, Nat, Packets, Payload, Policy, Ports, Rule, State, Tunnelled, Verdict,
+    Change, Firewall, Guard, Hook, Nat, Packets, Payload, Policy, Ports, Rule, State, Tunnelled,
+    Verdict,
 };
 use crate::name::InterfaceName;
 
-/// The family and the name of the table.
-pub const TABLE: [&str; 2] = ["inet", "netarium"];
+/// The table of a node's firewall, by its name in the family `inet`. The two take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Table {
+    /// `inet netarium`.
+    First,
+    /// `inet netarium2`.
+    Second,
+}
 
-/// What takes the table away, whether it is there or not.
-pub const REMOVAL: &str = "table inet netarium\ndelete table inet netarium\n";
+impl Table {
+    /// Family and name, as nft(8) wants them.
+    pub fn words(self) -> [&'static str; 2] {
+        match self {
+            Self::First => ["inet", "netarium"],
+            Self::Second => ["inet", "netarium2"],
+        }
+    }
+
+    /// The one whose turn comes after it.
+    pub fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// Deletes it, whether it is there or not: what has just been declared is there.
+    fn removal(self) -> String {
+        let name = self.words().join(" ");
+        format!("table {name}\ndelete table {name}\n")
+    }
+}
+
+/// The transaction that makes `table` with `content` and takes the other one away.
+pub fn placement(table: Table, content: &str) -> String {
+    let name = table.words().join(" ");
+    format!("{}table {name} {{\n{content}}}\n{}", table.removal(), table.other().removal())
+}
+
+/// The transaction after which there is no table of ours.
+pub fn removal() -> String {
+    Table::First.removal() + &Table::Second.removal()
+}
 
 /// Neighbours are found with these (RFC 4861), which come from the link itself: no router has
 /// forwarded them.
@@ -28,12 +73,9 @@ const NEIGHBOURS: &str =
 /// Path MTU discovery, without which IPv6 does not work (RFC 8201).
 const TOO_BIG: &str = "icmpv6 type packet-too-big accept";
 
-/// The two families, with nftables' word for each.
-const FAMILIES: [(bool, &str); 2] = [(true, "ip"), (false, "ip6")];
-
-/// The whole text.
-pub fn render(firewall: &Firewall) -> String {
-    let mut text = Text(format!("{REMOVAL}table inet netarium {{\n"));
+/// What is in the table, with guards for what the node's tunnels carry.
+pub fn render(firewall: &Firewall, guards: &[Guard]) -> String {
+    let mut text = Text(String::new());
     let hooks = [
         ("input", &firewall.input, Some("iifname \"lo\" accept")),
         ("output", &firewall.output, Some("oifname \"lo\" accept")),
@@ -45,10 +87,10 @@ pub fn render(firewall: &Firewall) -> String {
         }
     }
     text.translations(firewall);
+    text.guards(guards);
     if let Some(raw) = &firewall.raw {
         raw.lines().for_each(|line| text.line(1, line));
     }
-    text.0.push_str("}\n");
     text.0
 }
 
@@ -165,9 +207,6 @@ fn rule(rule: &Rule) -> Vec<String> {
 /// The words for packets, once for each family if that makes a difference.
 fn packets(packets: &Packets) -> Vec<Vec<String>> {
     let both = |words: Vec<String>| vec![words];
-    let of_family = |list: &[IpNet], is_ipv4: bool| -> Vec<IpNet> {
-        list.iter().copied().filter(|it| it.addr().is_ipv4() == is_ipv4).collect()
-    };
     let mut begin = interfaces("iifname", &packets.incoming);
     begin.extend(interfaces("oifname", &packets.outgoing));
     let states = states(&packets.states);
@@ -176,26 +215,35 @@ fn packets(packets: &Packets) -> Vec<Vec<String>> {
         return both([begin, payload(&packets.payload, true), states].concat());
     }
     let mut lines = Vec::new();
-    for (is_ipv4, word) in FAMILIES {
-        let mut line = begin.clone();
-        let mut possible = true;
-        for (key, list) in [("saddr", &packets.from), ("daddr", &packets.to)] {
-            let own: Vec<String> = of_family(list, is_ipv4).iter().map(short).collect();
-            possible &= list.is_empty() || !own.is_empty();
-            if !own.is_empty() {
-                line.push(format!("{word} {key} {}", set(&own)));
-            }
+    for is_ipv4 in [true, false] {
+        let Some(addresses) = between(&packets.from, &packets.to, is_ipv4) else { continue };
+        if let Payload::Icmp(v4, v6) = &packets.payload
+            && (if is_ipv4 { v4 } else { v6 }).is_empty()
+        {
+            continue;
         }
-        if let Payload::Icmp(v4, v6) = &packets.payload {
-            possible &= !(if is_ipv4 { v4 } else { v6 }).is_empty();
-        }
-        if possible {
-            line.extend(payload(&packets.payload, is_ipv4));
-            line.extend(states.iter().cloned());
-            lines.push(line);
-        }
+        let payload = payload(&packets.payload, is_ipv4);
+        lines.push([&begin[..], &addresses, &payload, &states].concat());
     }
     lines
+}
+
+/// The words for packets of one family from some of these prefixes to some of those; everywhere is
+/// meant by none. Nothing if no packet can be like that.
+fn between(from: &[IpNet], to: &[IpNet], is_ipv4: bool) -> Option<Vec<String>> {
+    let word = if is_ipv4 { "ip" } else { "ip6" };
+    let mut words = Vec::new();
+    for (key, list) in [("saddr", from), ("daddr", to)] {
+        let own = list.iter().filter(|it| it.addr().is_ipv4() == is_ipv4);
+        let own: Vec<String> = own.map(short).collect();
+        if own.is_empty() && !list.is_empty() {
+            return None;
+        }
+        if !own.is_empty() {
+            words.push(format!("{word} {key} {}", set(&own)));
+        }
+    }
+    Some(words)
 }
 
 fn interfaces(key: &str, names: &[InterfaceName]) -> Vec<String> {
@@ -265,28 +313,31 @@ fn translation(nat: &Nat) -> Vec<String> {
         Change::Masquerade { outgoing } => {
             vec![joined(interfaces("oifname", outgoing), vec!["masquerade".to_owned()])]
         }
-        Change::Source { from, outgoing, to: (first, last) } => {
+        Change::Source { from, towards, outgoing, to: (first, last) } => {
             let family = if first.is_ipv4() { "ip" } else { "ip6" };
-            let own: Vec<_> = from
-                .iter()
-                .filter(|it| it.addr().is_ipv4() == first.is_ipv4())
-                .map(short)
-                .collect();
             let to = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            let words =
-                vec![format!("{family} saddr {}", set(&own)), format!("snat {family} to {to}")];
+            let mut words = between(from, towards, first.is_ipv4()).unwrap_or_default();
+            words.push(format!("snat {family} to {to}"));
             vec![joined(interfaces("oifname", outgoing), words)]
         }
-        Change::Destination { address, ports, incoming, to } => {
+        Change::Destination { from, address, ports, incoming, to } => {
             let family = if address.is_ipv4() { "ip" } else { "ip6" };
-            let mut words = vec![format!("{family} daddr {address}")];
+            let mut words = between(from, &[], address.is_ipv4()).unwrap_or_default();
+            words.push(format!("{family} daddr {address}"));
             words.extend(ports.as_ref().map(port));
             words.push(format!("dnat {family} to {}", Change::destination(*to)));
             vec![joined(interfaces("iifname", incoming), words)]
         }
-        Change::Redirect { ports, incoming, to } => {
-            let words = vec![port(ports), format!("redirect to :{to}")];
-            vec![joined(interfaces("iifname", incoming), words)]
+        Change::Redirect { from, towards, ports, incoming, to } => {
+            let end = [port(ports), format!("redirect to :{to}")];
+            let line = |words: Vec<String>| {
+                joined(interfaces("iifname", incoming), [&words[..], &end].concat())
+            };
+            if from.is_empty() && towards.is_empty() {
+                return vec![line(vec![])];
+            }
+            let families = [true, false];
+            families.into_iter().filter_map(|it| between(from, towards, it)).map(line).collect()
         }
     }
 }

@@ -15,8 +15,6 @@ pub use daemon::{
 pub use message::{MessageError, values_message};
 pub use section::{Item, Key, Section};
 
-use serde::{Deserialize, Serialize};
-
 use crate::name::Name;
 
 /// Where swanctl(8) finds the connections of a node.
@@ -34,6 +32,12 @@ pub const AUTHORITIES: &str = "/etc/swanctl/x509ca";
 /// Where swanctl(8) finds revocation lists.
 pub const REVOCATION_LISTS: &str = "/etc/swanctl/x509crl";
 
+/// The UDP ports of IKE, and of IKE and ESP behind a translation of addresses (RFC 7296, RFC 3948).
+pub const PORTS: [u16; 2] = [500, 4500];
+
+/// The TUN device of a daemon that encrypts itself.
+pub const DEVICE: &str = "ipsec0";
+
 /// The file name, in [`AUTHORITIES`] and [`REVOCATION_LISTS`], of what the root has signed.
 pub const ROOT_FILE: &str = "root.pem";
 
@@ -43,14 +47,4 @@ pub const INTERMEDIATE_FILE: &str = "intermediate.pem";
 /// The file name of a node's own key and certificate, in [`KEYS`] and [`CERTIFICATES`].
 pub fn credential_file(node: &Name) -> String {
     format!("{node}.pem")
-}
-
-/// Who encrypts the packets of a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Esp {
-    /// The kernel (xfrm).
-    Kernel,
-    /// The daemon itself, behind a TUN device (strongSwan's plugin `kernel-libipsec`).
-    Userspace,
 }

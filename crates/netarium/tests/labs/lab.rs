@@ -30,6 +30,8 @@ pub(crate) struct TestLab {
     data: DataFolder,
     text: String,
     seen: Mutex<Traces>,
+    /// Nobody else has this lab meanwhile.
+    _lock: fs::File,
 }
 
 /// How a program in a node ended, and what it wrote.
@@ -56,9 +58,10 @@ impl TestLab {
     /// A lab in a data folder of its own.
     pub(crate) fn at(data: DataFolder, name: &str, body: &str) -> Self {
         let name = Name::new(name).unwrap();
+        let lock = owner::lock(&data, &name);
         let lab = Lab::named(&data, &name);
         let text = format!("name: {name}\n{body}");
-        let this = Self { lab, data, text, seen: Mutex::default() };
+        let this = Self { lab, data, text, seen: Mutex::default(), _lock: lock };
         // What a run of the tests has left that was killed.
         run(this.lab.down(&|_| ())).unwrap();
         this
@@ -158,18 +161,10 @@ impl TestLab {
         self.assert_nothing_left();
     }
 
-    fn assert_nothing_left(&self) {
+    /// Asserts that the lab is down and nothing of it is left.
+    pub(crate) fn assert_nothing_left(&self) {
         assert_eq!(self.lab.state(), State::Down);
         let left = self.left();
-        assert!(left.is_empty(), "left behind: {left:#?}");
-    }
-
-    /// Asserts that a failed `up` has left nothing but the file that it held locked.
-    pub(crate) fn assert_nothing_left_but_lock(&self) {
-        assert_eq!(self.lab.state(), State::Down);
-        let lock = self.data.labs().join(format!(".{}.lock", self.lab.name()));
-        let mut left = self.left();
-        left.retain(|it| *it != lock.display().to_string());
         assert!(left.is_empty(), "left behind: {left:#?}");
     }
 

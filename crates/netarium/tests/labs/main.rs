@@ -16,6 +16,7 @@ mod changes;
 mod examples;
 mod failures;
 mod faults;
+mod firewalls;
 mod node;
 mod places;
 mod segments;
@@ -32,7 +33,6 @@ macro_rules! tests {
         vec![$($({
             let name = concat!(stringify!($file), "::", stringify!($name));
             Trial::test(name, || {
-                let _lock = owner::lock(name);
                 $file::$name();
                 Ok(())
             })
@@ -62,7 +62,8 @@ fn main() -> ExitCode {
 fn tests() -> Vec<Trial> {
     tests! {
         examples:
-            every_lab_of_the_project_comes_up_passes_its_checks_and_leaves_nothing
+            all_labs_with_tunnels_are_up_at_the_same_time_and_pass_their_checks
+            every_lab_comes_up_passes_its_checks_and_leaves_nothing
             both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_esp;
         tunnels:
             a_tunnel_that_cannot_stand_is_named_and_the_lab_undone
@@ -104,6 +105,10 @@ fn tests() -> Vec<Trial> {
             a_service_is_added_changed_and_removed
             what_was_changed_by_hand_is_found_and_mended
             a_connection_through_an_untouched_node_survives;
+        firewalls:
+            a_firewall_that_was_changed_by_hand_is_found_and_mended
+            a_table_of_somebodys_own_is_left_alone
+            a_firewall_that_is_replaced_is_never_open;
         places:
             two_labs_and_two_segments_may_have_the_same_prefix
             long_names_in_a_deep_folder_work
