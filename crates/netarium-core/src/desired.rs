@@ -196,6 +196,8 @@ fn add_node(
         name: name.clone(),
         image: ImageRef::from(&node.image),
         limits: node.limits,
+        volumes: node.volumes.clone(),
+        nesting: node.nesting,
     }));
     let carried = tunnels::carried_ipv6(hosts.model, name, choice);
     add_sysctls(objects, name, node, &carried, choice);
@@ -219,6 +221,15 @@ fn add_node(
     ] {
         objects.insert(file(name, path, content));
     }
+    for (path, file) in &node.files {
+        objects.insert(Object::File(File {
+            node: name.clone(),
+            path: path.clone(),
+            mode: file.mode,
+            owner: file.owner.clone(),
+            content: file.content.clone(),
+        }));
+    }
     objects.insert(Object::Init(Init { node: name.clone() }));
     for service in &node.services {
         objects.insert(Object::Service(NodeService {
@@ -230,7 +241,8 @@ fn add_node(
 }
 
 fn file(node: &Name, path: &str, content: Arc<str>) -> Object {
-    Object::File(File { node: node.clone(), path: path.to_owned(), mode: 0o644, content })
+    let (node, path, content) = (node.clone(), path.to_owned(), content.into());
+    Object::File(File { node, path, mode: 0o644, owner: None, content })
 }
 
 /// Settings that every node has, so that a lab does not depend on the host's: a new network
