@@ -13,6 +13,7 @@ mod owner;
 mod traces;
 
 mod changes;
+mod checks;
 mod examples;
 mod failures;
 mod faults;
@@ -71,6 +72,9 @@ fn tests() -> Vec<Trial> {
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        checks:
+            each_way_to_get_no_answer_and_each_source_is_told_from_the_others
+            a_tunnel_is_as_its_daemons_tell_and_a_failure_shows_their_logs;
         faults:
             an_up_that_was_killed_is_told_mended_and_cleaned_away
             a_killed_init_is_seen_and_its_node_mended
