@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use netarium_core::user::User;
 
 /// Virtual networks out of containers: bring a lab up, check it, take it down
 #[derive(Debug, Parser)]
@@ -144,6 +145,9 @@ pub(crate) struct Exec {
     /// The folder to start in [default: /root]
     #[arg(short = 'w', long, value_hint = ValueHint::Other)]
     pub(crate) folder: Option<String>,
+    /// The user of the node to run as [default: root]
+    #[arg(short, long, value_name = "USER[:GROUP]", value_parser = user)]
+    pub(crate) user: Option<User>,
     /// The node
     pub(crate) node: String,
     /// The program and its arguments; there is no shell
@@ -236,6 +240,10 @@ fn duration(word: &str) -> Result<Duration, String> {
     let number: u64 = number.parse().map_err(|_| "a time begins with a number".to_owned())?;
     let time = number.checked_mul(millis).filter(|time| *time <= 86_400_000);
     time.map(Duration::from_millis).ok_or_else(|| "that is longer than a day".to_owned())
+}
+
+fn user(word: &str) -> Result<User, String> {
+    User::parse(word).ok_or_else(|| "a user is a name or a number, and :GROUP if wanted".to_owned())
 }
 
 fn variable(word: &str) -> Result<(String, String), String> {

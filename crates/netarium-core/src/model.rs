@@ -7,6 +7,7 @@ mod check;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::address::Mac;
 use crate::firewall::Firewall;
 use crate::name::{InterfaceName, Name};
+use crate::source;
+use crate::user::User;
 
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
 
@@ -81,6 +84,122 @@ pub struct Node {
     /// What it lets in, out and through, and whose addresses it changes.
     #[serde(skip_serializing_if = "Firewall::is_empty")]
     pub firewall: Firewall,
+    /// Files that are put into it, by their absolute paths.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, File>,
+    /// Folders that it shares with the lab or the host, in the order of their targets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// Whether programs in it may make containers of their own.
+    #[serde(skip_serializing_if = "Nesting::is_refused")]
+    pub nesting: Nesting,
+}
+
+/// A file of a node, or a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct File {
+    /// What is in it.
+    pub content: Content,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner; root if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<User>,
+}
+
+/// What is in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// Text. Many nodes have the same `/etc/hosts`, which is long in a large lab.
+    Text(Arc<str>),
+    /// Bytes that lie elsewhere.
+    Stored(source::Digest),
+    /// It is a folder.
+    Folder,
+}
+
+impl Content {
+    /// The text, if it is text that is at hand.
+    pub fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Arc<str>> for Content {
+    fn from(text: Arc<str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// A folder that a node shares.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Volume {
+    /// What is shown.
+    pub source: VolumeSource,
+    /// Where, an absolute path in the node.
+    pub target: String,
+    /// What the node may do with it.
+    pub access: Access,
+}
+
+/// What a volume shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VolumeSource {
+    /// A folder that the lab keeps.
+    Named(Name),
+    /// A folder of the host.
+    Host {
+        /// The folder that no part of the path leads out of, an absolute path; none if the path is
+        /// absolute.
+        beneath: Option<String>,
+        /// The path.
+        path: String,
+    },
+}
+
+/// What a node may do with a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Read what is in it.
+    ReadOnly,
+    /// Change it, too.
+    Writable,
+}
+
+/// Whether programs of a node may make containers of their own.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nesting {
+    /// They may not.
+    #[default]
+    Refused,
+    /// They may, with no more rights than a node has itself.
+    Allowed,
+}
+
+impl Nesting {
+    /// Whether they may not.
+    pub fn is_refused(&self) -> bool {
+        *self == Self::Refused
+    }
 }
 
 /// Whether a node forwards packets (RFC 1812) or is a host (RFC 1122).
@@ -195,6 +314,9 @@ pub struct Service {
     pub environment: BTreeMap<String, String>,
     /// The folder it starts in.
     pub folder: String,
+    /// Whom it runs as; root if there is nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// Services of this node that must be ready before it starts.
     pub after: BTreeSet<Name>,
     /// What happens when it ends.
@@ -279,6 +401,11 @@ impl Tunnel {
         }
     }
 
+    /// Whether it carries only what its two ends send each other.
+    pub fn joins_hosts(&self) -> bool {
+        self.ends().iter().all(|end| end.carry == [IpNet::from(end.address)])
+    }
+
     /// What it needs as an IPsec tunnel, if it is one.
     pub fn ipsec(&self) -> Option<&Ipsec> {
         match &self.kind {
@@ -311,6 +438,7 @@ pub struct TunnelEnd {
     pub node: Name,
     /// Its address towards the other end.
     pub address: IpAddr,
-    /// The prefixes behind this end that the tunnel carries (traffic selectors).
+    /// The prefixes behind this end that the tunnel carries (traffic selectors); its own address
+    /// alone if it carries what the two ends send each other.
     pub carry: Vec<IpNet>,
 }

@@ -36,6 +36,12 @@ pub const AUTHORITIES: &str = "/etc/swanctl/x509ca";
 /// Where swanctl(8) finds revocation lists.
 pub const REVOCATION_LISTS: &str = "/etc/swanctl/x509crl";
 
+/// The UDP ports of IKE, and of IKE and ESP behind a translation of addresses (RFC 7296, RFC 3948).
+pub const PORTS: [u16; 2] = [500, 4500];
+
+/// The TUN device of a daemon that encrypts itself.
+pub const DEVICE: &str = "ipsec0";
+
 /// The file name, in [`AUTHORITIES`] and [`REVOCATION_LISTS`], of what the root has signed.
 pub const ROOT_FILE: &str = "root.pem";
 

@@ -110,15 +110,18 @@ fn services_are_checked() {
 }
 
 #[test]
-fn a_tunnel_end_has_no_room_for_another_charon() {
+fn a_tunnel_end_has_no_room_for_another_charon_or_its_device() {
     assert_said(&[(
         concat!(
             "segments: {a: 10.0.0.0/24}\n",
-            "nodes: {x: {interfaces: {a: 10.0.0.1}, services: [{name: charon, run: [b]}]}, ",
-            "y: {interfaces: {a: 10.0.0.2}}}\n",
+            "nodes: {x: {interfaces: {a: 10.0.0.1}, services: [{name: charon, run: [b]}]},\n  ",
+            "y: {interfaces: {a: {address: 10.0.0.2, name: ipsec0}}}}\n",
             "tunnels: {t: {ipsec: {between: [x, y], carry: [10.1.0.0/16, 10.2.0.0/16]}}}"
         ),
-        &["2:58: a tunnel end has a service charon already (call yours something else)"],
+        &[
+            "2:58: a tunnel end has a service charon already (call yours something else)",
+            "3:49: a tunnel end has an interface ipsec0 already (strongSwan's is called that: call yours otherwise)",
+        ],
     )]);
 }
 
@@ -148,7 +151,7 @@ fn tunnels_are_checked() {
         ),
         (
             "nodes: {one: {}}\ntunnels: {t: {ipsec: {between: [one]}}}",
-            &["2:22: ipsec has no carry", "2:32: between has 1 of two values, one for each end"],
+            &["2:32: between has 1 of two values, one for each end"],
         ),
         (
             concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, z], carry: [a, b]}}}"),
@@ -181,6 +184,16 @@ fn tunnels_are_checked() {
         (
             concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, y], carry: [a, a]}}}"),
             &["3:51: 10.0.0.0/24 is behind both ends"],
+        ),
+        (concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, y]}}}"), &[]),
+        (
+            concat!(
+                base!(),
+                "\ntunnels: {t: {ipsec: {between: [x, y], carry: [[], 10.1.0.0/16]}}}"
+            ),
+            &[
+                "3:48: carry names nothing behind this end (leave carry out for what the two ends send each other)",
+            ],
         ),
         (
             concat!(

@@ -21,7 +21,8 @@ use netlink_packet_route::link::{
 };
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
 };
 
 pub(crate) use generation::nftables_generation;
@@ -419,7 +420,9 @@ fn route_message(to: IpNet, via: &Via, index: Option<u32>) -> RouteMessage {
 
 fn read_route(message: &RouteMessage) -> Option<(IpNet, RouteVia)> {
     let header = &message.header;
-    if header.protocol != RouteProtocol::Other(OUR_PROTOCOL) {
+    // What the kernel has learned of a path, its MTU for example, is told as a copy of the route.
+    let is_copy = header.flags.contains(RouteFlags::Cloned);
+    if header.protocol != RouteProtocol::Other(OUR_PROTOCOL) || is_copy {
         return None;
     }
     let (mut to, mut gateway, mut index) = (None, None, None);
