@@ -184,9 +184,12 @@ pub(crate) struct Logs {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) lab: OneLab,
-    /// Only the checks of this name; may be given several times
-    #[arg(long, value_name = "NAME")]
+    /// Only checks of this name or group; * and ? stand for letters; may be given several times
+    #[arg(long, value_name = "PATTERN", value_hint = ValueHint::Other)]
     pub(crate) only: Vec<String>,
+    /// Write the results to this file as well, as JUnit XML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) junit: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod owner;
 mod traces;
 
 mod changes;
+mod checks;
 mod examples;
 mod failures;
 mod faults;
@@ -72,6 +73,9 @@ fn tests() -> Vec<Trial> {
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        checks:
+            each_way_to_get_no_answer_and_each_source_is_told_from_the_others
+            a_tunnel_is_as_its_daemons_tell_and_a_failure_shows_their_logs;
         joins:
             hosts_are_joined_whose_sites_have_the_same_addresses
             nothing_is_plain_while_a_daemon_is_dead
