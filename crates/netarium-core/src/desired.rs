@@ -168,19 +168,32 @@ fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
         };
         (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
     });
-    let tunnels = model.tunnels.iter().filter_map(|(name, tunnel)| {
-        let missing = match tunnel.kind {
-            TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
-        };
-        let possible = missing.iter().any(|feature| features.has(*feature));
-        (!possible).then(|| Refusal { what: format!("tunnel {name}"), missing })
-    });
+    let tunnels =
+        model.tunnels.values().filter_map(|tunnel| tunnel_refusal(model, tunnel, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
         let asks = node.interfaces.iter().flat_map(|it| &it.addresses).any(is_ipv6);
         let refused = asks && !features.has(Feature::Ipv6);
         refused.then(|| Refusal { what: format!("node {name}"), missing: vec![Feature::Ipv6] })
     });
     segments.chain(tunnels).chain(nodes).collect()
+}
+
+fn tunnel_refusal(model: &Model, tunnel: &Tunnel, features: &Features) -> Option<Refusal> {
+    let what = format!("tunnel {}", tunnel.name);
+    let missing = match tunnel.kind {
+        TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
+    };
+    if missing.iter().all(|feature| !features.has(*feature)) {
+        return Some(Refusal { what, missing });
+    }
+    if features.has(Feature::Esp) {
+        return None;
+    }
+    let mut foreign = tunnel.ends().into_iter().filter_map(|end| {
+        let prefix = ipsec::foreign_prefix(tunnel, &end.node, &model.nodes[&end.node])?;
+        Some(format!("{what}, where {} has no address in {prefix},", end.node))
+    });
+    foreign.next().map(|what| Refusal { what, missing: vec![Feature::Esp] })
 }
 
 fn is_ipv6(address: &IpNet) -> bool {
@@ -423,6 +436,17 @@ fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: En
         node: node.clone(),
         addresses: addresses.into_iter().collect(),
     }));
+    if encryption == Encryption::Kernel {
+        for tunnel in &tunnels {
+            for route in ipsec::missing_routes(tunnel, node, &model.nodes[node]) {
+                objects.insert(Object::Route(Route {
+                    node: node.clone(),
+                    to: route.to,
+                    via: route.via,
+                }));
+            }
+        }
+    }
     let daemon = ipsec::strongswan_conf(encryption);
     objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));
     let connections = ipsec::swanctl_conf(tunnels, node, encryption);

@@ -5,15 +5,19 @@
 
 mod connection;
 mod daemon;
+mod guard;
 mod message;
 mod section;
+mod way;
 
 pub use connection::{connection, swanctl_conf};
 pub use daemon::{
     CHARON, STRONGSWAN_CONF, VICI_SOCKET, charon_service, service_name, strongswan_conf,
 };
+pub use guard::guard_name;
 pub use message::{MessageError, values_message};
 pub use section::{Item, Key, Section};
+pub use way::{foreign_prefix, missing_routes};
 
 use crate::name::Name;
 

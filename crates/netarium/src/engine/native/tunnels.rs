@@ -88,9 +88,13 @@ pub(crate) fn open(
 pub(crate) fn close(tunnel: &model::Tunnel, ends: &[PathBuf]) -> Result<(), TunnelStepError> {
     runtime()?.block_on(async {
         for root in ends {
-            for result in
-                [vici::unload(root, &tunnel.name).await, vici::terminate(root, &tunnel.name).await]
-            {
+            let guard = ipsec::guard_name(&tunnel.name);
+            for result in [
+                vici::unload(root, tunnel.name.as_str()).await,
+                vici::terminate(root, &tunnel.name).await,
+                // The last, so that nothing leaves meanwhile.
+                vici::unload(root, guard.as_str()).await,
+            ] {
                 match result {
                     // A daemon that is gone, or has forgotten it, has closed it.
                     Ok(()) | Err(TunnelError::Connect { .. } | TunnelError::Refused { .. }) => {}

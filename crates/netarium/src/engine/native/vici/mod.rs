@@ -110,12 +110,13 @@ pub(crate) async fn load(
     Ok(())
 }
 
-/// Makes the daemon of `node` forget the connection of `tunnel`. An open tunnel stays open.
+/// Makes the daemon of `node` forget a connection, called after a tunnel or its guard. An open tunnel
+/// stays open.
 ///
 /// # Errors
 /// If the daemon cannot be reached, or knows no such connection.
-pub(crate) async fn unload(node: &Path, tunnel: &Name) -> Result<(), TunnelError> {
-    let message = values_message(&[("name", tunnel.as_str())]);
+pub(crate) async fn unload(node: &Path, connection: &str) -> Result<(), TunnelError> {
+    let message = values_message(&[("name", connection)]);
     Client::connect(node).await?.ask("unload-conn", message).await.map(drop)
 }
 
