@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Choice, file};
+use super::{Choice, Refusal, file};
+use crate::feature::{Feature, Features};
 use crate::firewall::{Guard, Passage};
 use crate::ipsec;
 use crate::model::{Model, Tunnel, TunnelEnd, TunnelKind};
 use crate::name::{InterfaceName, Name};
 use crate::object::{
-    Authority, Credential, Encryption, NodeService, Object, Objects, Tunnel as TunnelObject,
+    Authority, Credential, Encryption, NodeService, Object, Objects, Route, Tunnel as TunnelObject,
 };
 
 /// How long the lab's certificates are valid: they should outlive a course.
@@ -27,6 +28,25 @@ pub(super) enum CarriedIpv6 {
     /// By the interface on which the encrypted packets leave, since the kernel looks for a route
     /// before it encrypts.
     ByInterface(InterfaceName),
+}
+
+/// What the machine lacks for a tunnel, if anything.
+pub(super) fn refusal(model: &Model, tunnel: &Tunnel, features: &Features) -> Option<Refusal> {
+    let what = format!("tunnel {}", tunnel.name);
+    let missing = match tunnel.kind {
+        TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
+    };
+    if missing.iter().all(|feature| !features.has(*feature)) {
+        return Some(Refusal { what, missing });
+    }
+    if features.has(Feature::Esp) {
+        return None;
+    }
+    let mut foreign = tunnel.ends().into_iter().filter_map(|end| {
+        let prefix = ipsec::foreign_prefix(tunnel, &end.node, &model.nodes[&end.node])?;
+        Some(format!("{what}, where {} has no address in {prefix},", end.node))
+    });
+    foreign.next().map(|what| Refusal { what, missing: vec![Feature::Esp] })
 }
 
 /// How `node` sends the IPv6 packets that its tunnels carry.
@@ -109,6 +129,16 @@ fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: En
         node: node.clone(),
         addresses: addresses.into_iter().collect(),
     }));
+    if encryption == Encryption::Kernel {
+        let missing = |tunnel| ipsec::missing_routes(tunnel, node, &model.nodes[node]);
+        for route in tunnels.iter().copied().flat_map(missing) {
+            objects.insert(Object::Route(Route {
+                node: node.clone(),
+                to: route.to,
+                via: route.via,
+            }));
+        }
+    }
     let daemon = ipsec::strongswan_conf(encryption);
     objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));
     let connections = ipsec::swanctl_conf(tunnels, node, encryption);
