@@ -8,6 +8,7 @@ SHELL = /bin/sh
 
 CARGO = cargo
 LAB = labs/site-to-site/lab.yaml
+LABS_TOGETHER = labs/site-to-site labs/host-to-host labs/ipv6-site-to-site
 RUNS = 5
 NETARIUM = target/release/netarium
 
@@ -28,7 +29,7 @@ VM_LABS =
 
 # What a file may grow to, in lines.
 LONGEST_SOURCE = 600
-LONGEST_LAB = 70
+LONGEST_LAB = 100
 LONGEST_README = 200
 
 IS_ROOT := $(filter 0,$(shell id -u))
@@ -111,10 +112,12 @@ cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --debug cargo-deny --version $(DENY_VERSION)
 
 .PHONY: bench
-bench: setup build ## measure the lab, beside the bars; also as JSON, kept in target/bench.json
+bench: setup build ## measure the labs, beside the bars; also as JSON, kept in target/
 	@$(NETARIUM) bench $(LAB) --runs $(RUNS) --json >target/bench.json
 	@echo
-	@cat target/bench.json
+	@$(NETARIUM) bench $(LABS_TOGETHER) --runs $(RUNS) --json >target/bench-together.json
+	@echo
+	@cat target/bench.json target/bench-together.json
 
 .PHONY: bench-cold
 bench-cold: setup build ## measure how long it takes where there is no image yet

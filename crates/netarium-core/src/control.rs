@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Service;
 use crate::name::Name;
+use crate::user::User;
 
 /// The longest message, in bytes.
 pub const LONGEST: usize = 128 * 1024;
@@ -60,6 +61,9 @@ pub struct Run {
     pub environment: BTreeMap<String, String>,
     /// The folder it starts in; `/root` if there is none.
     pub folder: Option<String>,
+    /// Whom it runs as; root if there is nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// The terminal it gets, if it gets one.
     pub terminal: Option<TerminalSize>,
 }

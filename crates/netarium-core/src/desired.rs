@@ -3,27 +3,25 @@
 //! Where a feature is missing the fallback is chosen here, and said in a [`Note`]; where there is
 //! none, the lab is refused before anything is made.
 
+mod tunnels;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
-use crate::ipsec;
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, Tunnel, TunnelKind};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
-    Address, Authority, Credential, Encryption, File, Firewall, ImageRef, Init, Interface,
-    InterfaceSysctl, Lab, LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
-    Segment as SegmentObject, SegmentLink, Sysctl, Tunnel as TunnelObject,
+    Address, Encryption, File, Firewall, ImageRef, Init, Interface, InterfaceSysctl, Lab,
+    LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
+    Segment as SegmentObject, SegmentLink, Sysctl,
 };
-
-/// How long the lab's certificates are valid: they should outlive a course.
-const CERTIFICATE_DAYS: u32 = 3650;
 
 /// Everything that must exist, and what was chosen in place of what the machine lacks.
 #[derive(Clone, Debug)]
@@ -88,7 +86,7 @@ pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusa
     for (name, node) in &model.nodes {
         add_node(&mut objects, name, node, &mut hosts, &mut choice);
     }
-    add_tunnels(&mut objects, model, &choice);
+    tunnels::add(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
 }
 
@@ -168,32 +166,13 @@ fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
         };
         (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
     });
-    let tunnels =
-        model.tunnels.values().filter_map(|tunnel| tunnel_refusal(model, tunnel, features));
+    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refusal(model, it, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
         let asks = node.interfaces.iter().flat_map(|it| &it.addresses).any(is_ipv6);
         let refused = asks && !features.has(Feature::Ipv6);
         refused.then(|| Refusal { what: format!("node {name}"), missing: vec![Feature::Ipv6] })
     });
     segments.chain(tunnels).chain(nodes).collect()
-}
-
-fn tunnel_refusal(model: &Model, tunnel: &Tunnel, features: &Features) -> Option<Refusal> {
-    let what = format!("tunnel {}", tunnel.name);
-    let missing = match tunnel.kind {
-        TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
-    };
-    if missing.iter().all(|feature| !features.has(*feature)) {
-        return Some(Refusal { what, missing });
-    }
-    if features.has(Feature::Esp) {
-        return None;
-    }
-    let mut foreign = tunnel.ends().into_iter().filter_map(|end| {
-        let prefix = ipsec::foreign_prefix(tunnel, &end.node, &model.nodes[&end.node])?;
-        Some(format!("{what}, where {} has no address in {prefix},", end.node))
-    });
-    foreign.next().map(|what| Refusal { what, missing: vec![Feature::Esp] })
 }
 
 fn is_ipv6(address: &IpNet) -> bool {
@@ -211,13 +190,17 @@ fn add_node(
         name: name.clone(),
         image: ImageRef::from(&node.image),
         limits: node.limits,
+        volumes: node.volumes.clone(),
+        nesting: node.nesting,
     }));
-    add_sysctls(objects, name, node, choice);
-    if !node.firewall.is_empty() {
-        let text = nft::render(&node.firewall);
+    let carried = tunnels::carried_ipv6(hosts.model, name, choice);
+    add_sysctls(objects, name, node, &carried, choice);
+    let guards = tunnels::guards(hosts.model, name, choice);
+    if !node.firewall.is_empty() || !guards.is_empty() {
+        let text = nft::render(&node.firewall, &guards);
         objects.insert(Object::Firewall(Firewall { node: name.clone(), text }));
     }
-    add_interfaces(objects, hosts.model, name, node, choice);
+    add_interfaces(objects, hosts.model, (name, node), &carried, choice);
     for route in &node.routes {
         objects.insert(Object::Route(Route {
             node: name.clone(),
@@ -232,6 +215,15 @@ fn add_node(
     ] {
         objects.insert(file(name, path, content));
     }
+    for (path, file) in &node.files {
+        objects.insert(Object::File(File {
+            node: name.clone(),
+            path: path.clone(),
+            mode: file.mode,
+            owner: file.owner.clone(),
+            content: file.content.clone(),
+        }));
+    }
     objects.insert(Object::Init(Init { node: name.clone() }));
     for service in &node.services {
         objects.insert(Object::Service(NodeService {
@@ -243,12 +235,19 @@ fn add_node(
 }
 
 fn file(node: &Name, path: &str, content: Arc<str>) -> Object {
-    Object::File(File { node: node.clone(), path: path.to_owned(), mode: 0o644, content })
+    let (node, path, content) = (node.clone(), path.to_owned(), content.into());
+    Object::File(File { node, path, mode: 0o644, owner: None, content })
 }
 
 /// Settings that every node has, so that a lab does not depend on the host's: a new network
 /// namespace takes many of them over from the first one (`net.core.devconf_inherit_init_net`).
-fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice) {
+fn add_sysctls(
+    objects: &mut Objects,
+    name: &Name,
+    node: &Node,
+    carried: &CarriedIpv6,
+    choice: &Choice,
+) {
     // The kernel itself sets the second when the first is changed (net/ipv4/devinet.c,
     // inet_forward_change), so no other value would last.
     let (forward, accept_redirects) = match node.forwarding {
@@ -272,8 +271,15 @@ fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice)
             // its neighbours: for seconds it would forward nothing.
             ("net/ipv6/conf/default/accept_dad", "0"),
             ("net/ipv6/conf/default/accept_ra", "0"),
-            // An interface without IPv6 addresses stays silent in IPv6.
-            ("net/ipv6/conf/default/disable_ipv6", "1"),
+            // An interface without IPv6 addresses stays silent in IPv6. That of a program that
+            // encrypts is not there yet when it would have to be told otherwise.
+            (
+                "net/ipv6/conf/default/disable_ipv6",
+                match carried {
+                    CarriedIpv6::ByDevice => "0",
+                    CarriedIpv6::ByInterface(_) | CarriedIpv6::No => "1",
+                },
+            ),
         ]);
     }
     let mut add = |key: &str, value: &str| {
@@ -314,8 +320,8 @@ fn interface_key<'a>(
 fn add_interfaces(
     objects: &mut Objects,
     model: &Model,
-    name: &Name,
-    node: &Node,
+    (name, node): (&Name, &Node),
+    carried: &CarriedIpv6,
     choice: &mut Choice,
 ) {
     for interface in &node.interfaces {
@@ -329,13 +335,15 @@ fn add_interfaces(
             mtu: interface.mtu,
             state: LinkState::Up,
         }));
-        if interface.addresses.iter().any(is_ipv6) {
+        let speaks_ipv6 = interface.addresses.iter().any(is_ipv6)
+            || *carried == CarriedIpv6::ByInterface(interface.name.clone());
+        if choice.ipv6 && (speaks_ipv6 || *carried == CarriedIpv6::ByDevice) {
             objects.insert(Object::InterfaceSysctl(InterfaceSysctl {
                 node: name.clone(),
                 interface: interface.name.clone(),
                 family: "ipv6".to_owned(),
                 key: "disable_ipv6".to_owned(),
-                value: "0".to_owned(),
+                value: if speaks_ipv6 { "0" } else { "1" }.to_owned(),
             }));
         }
         for address in &interface.addresses {
@@ -402,58 +410,4 @@ fn host_lines<'a>(
 ) -> String {
     let addresses = interfaces.into_iter().flat_map(|it| &it.addresses);
     addresses.map(|address| format!("{} {name}\n", address.addr())).collect()
-}
-
-fn add_tunnels(objects: &mut Objects, model: &Model, choice: &Choice) {
-    let ipsec = model.tunnels.values().filter(|it| it.ipsec().is_some());
-    let ends: BTreeSet<&Name> =
-        ipsec.flat_map(|it| [&it.initiator.node, &it.responder.node]).collect();
-    if !ends.is_empty() {
-        let days = CERTIFICATE_DAYS;
-        objects.insert(Object::Authority(Authority { lab: model.lab.clone(), days }));
-    }
-    for node in ends {
-        add_gateway(objects, model, node, choice.encryption);
-    }
-    for tunnel in model.tunnels.values() {
-        let encryption = match tunnel.kind {
-            TunnelKind::Ipsec(_) => choice.encryption,
-        };
-        objects.insert(Object::Tunnel(TunnelObject { tunnel: tunnel.clone(), encryption }));
-    }
-}
-
-/// What a node with IPsec tunnels needs besides them: strongSwan, its configuration and its credential.
-fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: Encryption) {
-    let tunnels: Vec<&Tunnel> = model
-        .tunnels
-        .values()
-        .filter(|it| it.ipsec().is_some() && it.seen_from(node).is_some())
-        .collect();
-    let addresses: BTreeSet<IpAddr> =
-        tunnels.iter().filter_map(|it| it.seen_from(node)).map(|(own, _)| own.address).collect();
-    objects.insert(Object::Credential(Credential {
-        node: node.clone(),
-        addresses: addresses.into_iter().collect(),
-    }));
-    if encryption == Encryption::Kernel {
-        for tunnel in &tunnels {
-            for route in ipsec::missing_routes(tunnel, node, &model.nodes[node]) {
-                objects.insert(Object::Route(Route {
-                    node: node.clone(),
-                    to: route.to,
-                    via: route.via,
-                }));
-            }
-        }
-    }
-    let daemon = ipsec::strongswan_conf(encryption);
-    objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));
-    let connections = ipsec::swanctl_conf(tunnels, node, encryption);
-    objects.insert(file(node, ipsec::SWANCTL_CONF, connections.into()));
-    objects.insert(Object::Service(NodeService {
-        node: node.clone(),
-        service: ipsec::charon_service(),
-        reads: vec![ipsec::STRONGSWAN_CONF.to_owned()],
-    }));
 }

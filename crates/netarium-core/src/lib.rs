@@ -11,6 +11,8 @@
 
 pub mod address;
 pub mod name;
+pub mod source;
+pub mod user;
 
 #[cfg(feature = "lab-file")]
 pub mod problem;

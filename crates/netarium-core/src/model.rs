@@ -3,8 +3,11 @@
 //! A [`Model`] is valid: every name in it names something in it, every address is on its segment.
 //! `resolve` is the only way to one, and nothing here decides or checks anything.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -13,6 +16,10 @@ use sha2::{Digest, Sha256};
 use crate::address::Mac;
 use crate::firewall::Firewall;
 use crate::name::{InterfaceName, Name};
+use crate::source;
+use crate::user::User;
+
+pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
 
 /// A whole lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,6 +84,122 @@ pub struct Node {
     /// What it lets in, out and through, and whose addresses it changes.
     #[serde(skip_serializing_if = "Firewall::is_empty")]
     pub firewall: Firewall,
+    /// Files that are put into it, by their absolute paths.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, File>,
+    /// Folders that it shares with the lab or the host, in the order of their targets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// Whether programs in it may make containers of their own.
+    #[serde(skip_serializing_if = "Nesting::is_refused")]
+    pub nesting: Nesting,
+}
+
+/// A file of a node, or a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct File {
+    /// What is in it.
+    pub content: Content,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner; root if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<User>,
+}
+
+/// What is in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// Text. Many nodes have the same `/etc/hosts`, which is long in a large lab.
+    Text(Arc<str>),
+    /// Bytes that lie elsewhere.
+    Stored(source::Digest),
+    /// It is a folder.
+    Folder,
+}
+
+impl Content {
+    /// The text, if it is text that is at hand.
+    pub fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Arc<str>> for Content {
+    fn from(text: Arc<str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// A folder that a node shares.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Volume {
+    /// What is shown.
+    pub source: VolumeSource,
+    /// Where, an absolute path in the node.
+    pub target: String,
+    /// What the node may do with it.
+    pub access: Access,
+}
+
+/// What a volume shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VolumeSource {
+    /// A folder that the lab keeps.
+    Named(Name),
+    /// A folder of the host.
+    Host {
+        /// The folder that no part of the path leads out of, an absolute path; none if the path is
+        /// absolute.
+        beneath: Option<String>,
+        /// The path.
+        path: String,
+    },
+}
+
+/// What a node may do with a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Read what is in it.
+    ReadOnly,
+    /// Change it, too.
+    Writable,
+}
+
+/// Whether programs of a node may make containers of their own.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nesting {
+    /// They may not.
+    #[default]
+    Refused,
+    /// They may, with no more rights than a node has itself.
+    Allowed,
+}
+
+impl Nesting {
+    /// Whether they may not.
+    pub fn is_refused(&self) -> bool {
+        *self == Self::Refused
+    }
 }
 
 /// Whether a node forwards packets (RFC 1812) or is a host (RFC 1122).
@@ -191,6 +314,9 @@ pub struct Service {
     pub environment: BTreeMap<String, String>,
     /// The folder it starts in.
     pub folder: String,
+    /// Whom it runs as; root if there is nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// Services of this node that must be ready before it starts.
     pub after: BTreeSet<Name>,
     /// What happens when it ends.
@@ -275,6 +401,11 @@ impl Tunnel {
         }
     }
 
+    /// Whether it carries only what its two ends send each other.
+    pub fn joins_hosts(&self) -> bool {
+        self.ends().iter().all(|end| end.carry == [IpNet::from(end.address)])
+    }
+
     /// What it needs as an IPsec tunnel, if it is one.
     pub fn ipsec(&self) -> Option<&Ipsec> {
         match &self.kind {
@@ -307,116 +438,7 @@ pub struct TunnelEnd {
     pub node: Name,
     /// Its address towards the other end.
     pub address: IpAddr,
-    /// The prefixes behind this end that the tunnel carries (traffic selectors).
+    /// The prefixes behind this end that the tunnel carries (traffic selectors); its own address
+    /// alone if it carries what the two ends send each other.
     pub carry: Vec<IpNet>,
-}
-
-/// Something that must be true of the running lab.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Check {
-    /// What it is called, from the file or made from what it does.
-    pub name: String,
-    /// How it is found out.
-    pub probe: Probe,
-    /// How long it may take, in milliseconds.
-    pub timeout: u32,
-}
-
-/// How a check is found out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Probe {
-    /// ICMP echo (RFC 792, RFC 4443).
-    Ping {
-        /// The node that asks.
-        from: Name,
-        /// The address asked.
-        to: IpAddr,
-        /// Whether an answer is wanted.
-        expect: Reach,
-    },
-    /// A TCP connection.
-    Tcp {
-        /// The node that connects.
-        from: Name,
-        /// The address it connects to.
-        to: IpAddr,
-        /// The port it connects to.
-        port: u16,
-        /// Whether the connection is wanted.
-        expect: Reach,
-    },
-    /// An HTTP/1.1 GET request.
-    Http {
-        /// The node that asks.
-        from: Name,
-        /// What it asks for.
-        url: Url,
-        /// The answer that is wanted.
-        expect: Answer,
-    },
-    /// Nothing but these protocols on a segment while the other checks run. ARP and neighbour
-    /// discovery belong to the segment itself and are always allowed.
-    Only {
-        /// The segment that is listened on.
-        segment: Name,
-        /// What may be seen.
-        protocols: BTreeSet<Protocol>,
-    },
-}
-
-/// Whether something is wanted to be reachable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reach {
-    /// It answers.
-    Reached,
-    /// It does not answer, or says that it is not allowed.
-    Blocked,
-}
-
-/// An `http:` URL whose host has been looked up in the lab.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Url {
-    /// The host as written: an address or a node's name.
-    pub host: String,
-    /// Its address.
-    pub address: IpAddr,
-    /// The port.
-    pub port: u16,
-    /// Path and query, beginning with `/`.
-    pub path: String,
-}
-
-/// The answer wanted to an HTTP request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Answer {
-    /// None at all.
-    Blocked,
-    /// A response.
-    Response {
-        /// Its status code.
-        status: u16,
-        /// Text that must be found in its body.
-        body: Option<String>,
-    },
-}
-
-/// A protocol as a check on a segment tells it apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "lab-file", derive(schemars::JsonSchema))]
-pub enum Protocol {
-    /// IKE: UDP 500, or UDP 4500 with the non-ESP marker (RFC 7296, RFC 3948).
-    Ike,
-    /// ESP: IP protocol 50 (RFC 4303), or in UDP 4500 (RFC 3948).
-    Esp,
-    /// ICMP and ICMPv6, without neighbour discovery.
-    Icmp,
-    /// TCP.
-    Tcp,
-    /// Any other UDP.
-    Udp,
 }

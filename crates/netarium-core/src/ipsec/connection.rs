@@ -1,6 +1,5 @@
 //! The IKE connection of one end of a tunnel, in the words of swanctl.conf(5).
 
-use crate::ipsec::guard::guard;
 use crate::ipsec::{ROOT_FILE, Section, credential_file};
 use crate::model::{Ipsec, Tunnel, TunnelEnd};
 use crate::name::Name;
@@ -13,9 +12,9 @@ enum Side {
     Responder,
 }
 
-/// The connection of `tunnel` as `node` has it: one section, called after the tunnel, and that of its
-/// guard if it has one. It is also the whole VICI message `load-conn`, but for the files that `certs`
-/// and `cacerts` name. There is none if the tunnel does not end at `node`, or is of another kind.
+/// The connection of `tunnel` as `node` has it: one section, called after the tunnel. It is also
+/// the whole VICI message `load-conn`, but for the files that `certs` and `cacerts` name. There is
+/// none if the tunnel does not end at `node`, or is of another kind.
 pub fn connection(tunnel: &Tunnel, node: &Name, encryption: Encryption) -> Option<Section> {
     let ipsec = tunnel.ipsec()?;
     let (local, remote) = tunnel.seen_from(node)?;
@@ -32,8 +31,7 @@ pub fn connection(tunnel: &Tunnel, node: &Name, encryption: Encryption) -> Optio
             "children",
             Section::new().section(&tunnel.name, child(ipsec, local, remote, side)),
         );
-    let guard = guard(tunnel, node, encryption).unwrap_or_default();
-    Some(Section::new().section(&tunnel.name, ike).followed_by(guard))
+    Some(Section::new().section(&tunnel.name, ike))
 }
 
 /// The text of [`SWANCTL_CONF`](crate::ipsec::SWANCTL_CONF): the connections of those of `tunnels`

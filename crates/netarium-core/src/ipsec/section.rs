@@ -139,12 +139,6 @@ impl Section {
 }
 
 impl Key {
-    /// The key of what goes with the thing of this name. It is the name of nothing, since names have
-    /// no underscore.
-    pub(super) fn beside(name: &Name, word: &'static str) -> Self {
-        Self(format!("{name}_{word}"))
-    }
-
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -14,10 +14,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use netarium_core::control;
+use netarium_core::model::Nesting;
 
 use super::clone::{ALL_NAMESPACES, Child, Side, become_root, end, into_namespaces};
 use super::idmap::{IdMap, IdMapError};
 use super::mount::{self, MountError, Ours, RootFolders};
+use super::volume::Volume;
 use super::{capability, process, seccomp};
 
 /// Where a node's program is found in the node; the folder is on every `PATH`.
@@ -66,6 +68,10 @@ pub(crate) struct Blueprint {
     pub(crate) control: OwnedFd,
     /// How many ids it has: those of the lab.
     pub(crate) ids: u32,
+    /// Whether its programs may make containers of their own.
+    pub(crate) nesting: Nesting,
+    /// What it shares, in the order in which it is mounted.
+    pub(crate) volumes: Vec<Volume>,
 }
 
 /// A node that is being created, by a process of its own.
@@ -277,7 +283,7 @@ fn set_up(blueprint: &Blueprint) -> Result<(), ChildError> {
         logs: blueprint.logs.clone(),
         logs_in_node: LOGS_IN_NODE,
     };
-    mount::enter_root(&blueprint.root, &ours)?;
+    mount::enter_root(&blueprint.root, &ours, &blueprint.volumes, blueprint.nesting)?;
     use_null()?;
     Ok(())
 }

@@ -88,13 +88,9 @@ pub(crate) fn open(
 pub(crate) fn close(tunnel: &model::Tunnel, ends: &[PathBuf]) -> Result<(), TunnelStepError> {
     runtime()?.block_on(async {
         for root in ends {
-            let guard = ipsec::guard_name(&tunnel.name);
-            for result in [
-                vici::unload(root, tunnel.name.as_str()).await,
-                vici::terminate(root, &tunnel.name).await,
-                // The last, so that nothing leaves meanwhile.
-                vici::unload(root, guard.as_str()).await,
-            ] {
+            for result in
+                [vici::unload(root, &tunnel.name).await, vici::terminate(root, &tunnel.name).await]
+            {
                 match result {
                     // A daemon that is gone, or has forgotten it, has closed it.
                     Ok(()) | Err(TunnelError::Connect { .. } | TunnelError::Refused { .. }) => {}

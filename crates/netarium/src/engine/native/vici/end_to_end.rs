@@ -272,7 +272,7 @@ async fn a_tunnel_comes_up_carries_packets_and_is_closed() {
     terminate(&a.root, &tunnel.name).await.unwrap();
     terminate(&a.root, &tunnel.name).await.unwrap();
     assert_eq!(list_sas(&s.root).await.unwrap(), []);
-    unload(&s.root, tunnel.name.as_str()).await.unwrap();
+    unload(&s.root, &tunnel.name).await.unwrap();
     assert!(list_conns(&s.root).await.unwrap().is_empty());
 }
 
