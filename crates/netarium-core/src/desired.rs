@@ -166,8 +166,7 @@ fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
         };
         (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
     });
-    let tunnels =
-        model.tunnels.values().filter_map(|tunnel| tunnels::refusal(model, tunnel, features));
+    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refusal(model, it, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
         let asks = node.interfaces.iter().flat_map(|it| &it.addresses).any(is_ipv6);
         let refused = asks && !features.has(Feature::Ipv6);

@@ -9,7 +9,6 @@ mod daemon;
 mod message;
 mod proposal;
 mod section;
-mod way;
 
 pub use association::{Child, Sa};
 pub use connection::{connection, swanctl_conf};
@@ -19,7 +18,6 @@ pub use daemon::{
 pub use message::{MessageError, values_message};
 pub use proposal::{Algorithms, Proposal, allows_any};
 pub use section::{Item, Key, Section};
-pub use way::{foreign_prefix, missing_routes};
 
 use crate::name::Name;
 
