@@ -20,7 +20,7 @@ FUZZ_SECONDS = 60
 # ordinary user more ids than one. The network tools that labs use are in their images, not on this machine.
 PACKAGES = gcc libc6-dev mmdebstrap nftables uidmap
 # What tests look at the kernel with, or run inside of nodes whose image is the host.
-TEST_PACKAGES = bash iproute2 passwd procps python3-minimal util-linux
+TEST_PACKAGES = bash bubblewrap iproute2 passt passwd procps python3-minimal util-linux
 
 # What a file may grow to, in lines.
 LONGEST_SOURCE = 600

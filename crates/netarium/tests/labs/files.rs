@@ -22,10 +22,10 @@ nodes:
 
 fn lab(name: &str) -> TestLab {
     let lab = TestLab::in_folder(name, NODE);
-    fs::write(lab.beside("key"), [0, 255, 10, 13, 128]).unwrap();
+    lab.put("key", [0, 255, 10, 13, 128]);
     fs::set_permissions(lab.beside("key"), fs::Permissions::from_mode(0o640)).unwrap();
     fs::create_dir_all(lab.beside("www/empty")).unwrap();
-    fs::write(lab.beside("www/index.html"), "index").unwrap();
+    lab.put("www/index.html", "index");
     symlink("index.html", lab.beside("www/link.html")).unwrap();
     lab
 }
@@ -49,10 +49,10 @@ pub(crate) fn files_come_from_the_lab_file_and_its_folder() {
 
 pub(crate) fn a_source_that_changes_changes_its_file_only() {
     let mut lab = lab("files-change");
-    fs::write(lab.beside("lab.yaml"), lab.file().text).unwrap();
+    lab.put("lab.yaml", lab.file().text);
     lab.up();
     let init = lab.init("alice");
-    fs::write(lab.beside("www/index.html"), "another").unwrap();
+    lab.put("www/index.html", "another");
     // The lab is compared with what it was made from, until it is brought up again.
     lab.assert_healthy();
     assert!(lab.lab.file().unwrap().is_outdated());
@@ -72,7 +72,7 @@ pub(crate) fn a_source_that_changes_changes_its_file_only() {
     fs::remove_file(lab.beside("key")).unwrap();
     lab.sh("alice", "rm /srv/data");
     assert_eq!(lab.ailments(), ["create file alice:/srv/data"]);
-    fs::write(lab.beside("key"), "new").unwrap();
+    lab.put("key", "new");
     lab.replace("mode: 0600", "mode: 0400");
     assert_eq!(lab.up(), ["replace file alice:/etc/app/key", "create file alice:/srv/data"]);
     lab.rewrite(|text| {

@@ -67,6 +67,12 @@ impl TestLab {
         lab
     }
 
+    /// Writes a file beside the lab file.
+    pub(crate) fn put(&self, path: &str, content: impl AsRef<[u8]>) {
+        let mut file = fs::File::create(self.beside(path)).unwrap();
+        file.write_all(content.as_ref()).unwrap();
+    }
+
     /// A path beside the lab file.
     pub(crate) fn beside(&self, path: &str) -> PathBuf {
         self.path.with_file_name(path)

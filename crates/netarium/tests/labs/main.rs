@@ -62,6 +62,7 @@ fn main() -> ExitCode {
 }
 
 /// Those that take longest come first.
+#[expect(clippy::too_many_lines, reason = "a list of tests is as long as it is")]
 fn tests() -> Vec<Trial> {
     tests! {
         examples:

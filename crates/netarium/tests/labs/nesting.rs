@@ -153,9 +153,9 @@ pub(crate) fn without_nesting_a_container_is_refused_and_the_log_says_so() {
     lab.up();
     let refused = |it: &(Id, String)| it.0.to_string() == "service server/customer-a";
     let reason = || lab.status().findings.into_iter().find(refused).map(|it| it.1);
-    wait_until("the service is given up", || reason().is_some());
-    let reason = reason().unwrap();
-    assert!(reason.contains("bwrap: No permissions to create new namespace"), "{reason}");
+    wait_until("the service is given up", || {
+        reason().is_some_and(|it| it.contains("bwrap: No permissions to create new namespace"))
+    });
     let log = fs::read_to_string(lab.folder().join("nodes/server/logs/customer-a.log"));
     assert!(log.unwrap().contains("bwrap: No permissions"));
     assert_eq!(inside(&lab, "netarium-probe"), Vec::<u32>::new());

@@ -57,7 +57,7 @@ fn sharing(name: &str) -> TestLab {
     for folder in ["site", "out"] {
         fs::create_dir(lab.beside(folder)).unwrap();
     }
-    fs::write(lab.beside("site/page"), "page").unwrap();
+    lab.put("site/page", "page");
     fs::set_permissions(lab.beside("site/page"), fs::Permissions::from_mode(0o600)).unwrap();
     lab
 }
