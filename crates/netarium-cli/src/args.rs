@@ -187,15 +187,19 @@ pub(crate) struct Logs {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) lab: OneLab,
-    /// Only the checks of this name; may be given several times
-    #[arg(long, value_name = "NAME")]
+    /// Only checks of this name or group; * and ? stand for letters; may be given several times
+    #[arg(long, value_name = "PATTERN", value_hint = ValueHint::Other)]
     pub(crate) only: Vec<String>,
+    /// Write the results to this file as well, as JUnit XML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) junit: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    #[command(flatten)]
-    pub(crate) lab: OneLab,
+    /// Paths of lab files or their folders, or names of labs; several are brought up at the same time
+    #[arg(value_name = "LAB", value_hint = ValueHint::AnyPath)]
+    pub(crate) labs: Vec<String>,
     /// How often it is brought up, besides once to make it ready
     #[arg(long, value_name = "NUMBER", default_value = "5")]
     pub(crate) runs: std::num::NonZeroU32,

@@ -13,11 +13,13 @@ mod owner;
 mod traces;
 
 mod changes;
+mod checks;
 mod examples;
 mod failures;
 mod faults;
 mod files;
 mod firewalls;
+mod joins;
 mod nesting;
 mod node;
 mod places;
@@ -75,6 +77,13 @@ fn tests() -> Vec<Trial> {
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        checks:
+            each_way_to_get_no_answer_and_each_source_is_told_from_the_others
+            a_tunnel_is_as_its_daemons_tell_and_a_failure_shows_their_logs;
+        joins:
+            hosts_are_joined_whose_sites_have_the_same_addresses
+            nothing_is_plain_while_a_daemon_is_dead
+            both_families_go_through_both_to_several_peers_and_prefixes;
         faults:
             an_up_that_was_killed_is_told_mended_and_cleaned_away
             a_killed_init_is_seen_and_its_node_mended
@@ -112,6 +121,7 @@ fn tests() -> Vec<Trial> {
             folders_of_the_host_are_read_only_unless_told;
         segments:
             macvlan_bridge_and_veth_carry_both_families
+            what_the_kernel_learns_of_a_path_is_no_change
             interfaces_have_the_names_macs_and_mtus_of_the_file
             routes_end_where_the_file_says
             settings_of_the_kernel_are_those_of_the_file
