@@ -106,6 +106,16 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
     assert_eq!(refused.len(), model.segments.len() + model.tunnels.len());
     assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
     assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
+
+    let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
+    let refused = |model: &Model| -> Vec<String> {
+        desired(model, &poor).unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    let first = "tunnel chosen needs ESP, which this kernel lacks (for a daemon that encrypts, one must \
+                 have an address of 10.9.0.0/16, which the tunnel carries)";
+    let second = "tunnel hosts needs ESP, which this kernel lacks (a daemon that encrypts cannot wait \
+                  for packets: write start: up)";
+    assert_eq!(refused(&model)[..2], [first, second]);
 }
 
 #[test]

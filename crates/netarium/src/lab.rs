@@ -248,7 +248,8 @@ impl Lab {
         let file_before = self.file().ok();
         let unready = before.unready.iter().filter(|node| file.model.nodes.contains_key(*node));
         let unready = unready.cloned().collect();
-        let work = Work { lock, unready, patience: options.patience, report };
+        let secrets = &file.model.secrets;
+        let work = Work { lock, unready, patience: options.patience, secrets, report };
         if let Err(error) = self.make(file, &steps, &work).await {
             if options.after_failure == AfterFailure::Undo {
                 report(Event::Undoing);

@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Choice, file};
+use ipnet::IpNet;
+
+use super::{Choice, Refusal, Subject, file};
+use crate::feature::{Feature, Features};
 use crate::firewall::{Guard, Passage};
 use crate::ipsec;
-use crate::model::{Model, Tunnel, TunnelEnd, TunnelKind};
+use crate::model::{Auth, Model, Start, Tunnel, TunnelEnd, TunnelKind};
 use crate::name::{InterfaceName, Name};
 use crate::object::{
-    Authority, Credential, Encryption, NodeService, Object, Objects, Tunnel as TunnelObject,
+    Authority, Credential, Encryption, NodeService, Object, Objects, Secret, Tunnel as TunnelObject,
 };
 
 /// How long the lab's certificates are valid: they should outlive a course.
@@ -72,8 +75,42 @@ fn passage(encryption: Encryption) -> Passage {
 /// The interface that has the address of an end.
 fn outer<'m>(model: &'m Model, end: &TunnelEnd) -> Option<&'m InterfaceName> {
     let interfaces = &model.nodes.get(&end.node)?.interfaces;
-    let has = |address: &ipnet::IpNet| address.addr() == end.address;
+    let has = |address: &IpNet| address.addr() == end.address;
     interfaces.iter().find(|it| it.addresses.iter().any(has)).map(|it| &it.name)
+}
+
+/// Why a tunnel cannot be on a machine with `features`; nothing if it can.
+pub(super) fn refused(model: &Model, tunnel: &Tunnel, features: &Features) -> Option<Refusal> {
+    let refusal = |missing: &[Feature], why| Refusal {
+        subject: Subject::Tunnel(tunnel.name.clone()),
+        missing: missing.to_vec(),
+        why,
+    };
+    let TunnelKind::Ipsec(ipsec) = &tunnel.kind;
+    if features.has(Feature::Esp) {
+        return None;
+    }
+    if !features.has(Feature::Tun) {
+        return Some(refusal(&[Feature::Esp, Feature::Tun], None));
+    }
+    if ipsec.start == Start::Demand {
+        let why = "a daemon that encrypts cannot wait for packets: write start: up".to_owned();
+        return Some(refusal(&[Feature::Esp], Some(why)));
+    }
+    // The daemon's plugin installs a route with a source address from each prefix, or nothing.
+    tunnel.ends().iter().find_map(|end| {
+        let addresses = || model.nodes.get(&end.node).into_iter().flat_map(|it| &it.interfaces);
+        let has = |prefix: &IpNet| {
+            let mut own = addresses().flat_map(|it| &it.addresses);
+            prefix.prefix_len() == 0 || own.any(|address| prefix.contains(&address.addr()))
+        };
+        let prefix = end.carry.iter().find(|prefix| !has(prefix))?;
+        let why = format!(
+            "for a daemon that encrypts, {} must have an address of {prefix}, which the tunnel carries",
+            end.node
+        );
+        Some(refusal(&[Feature::Esp], Some(why)))
+    })
 }
 
 /// Puts in everything that the tunnels of the lab need, and them.
@@ -109,6 +146,18 @@ fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: En
         node: node.clone(),
         addresses: addresses.into_iter().collect(),
     }));
+    for tunnel in &tunnels {
+        if let (Some(Auth::Psk(secret)), Some((own, peer))) =
+            (tunnel.ipsec().map(|it| &it.auth), tunnel.seen_from(node))
+        {
+            objects.insert(Object::Secret(Secret {
+                node: node.clone(),
+                tunnel: tunnel.name.clone(),
+                ends: [own.address, peer.address],
+                secret: secret.clone(),
+            }));
+        }
+    }
     let daemon = ipsec::strongswan_conf(encryption);
     objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));
     let connections = ipsec::swanctl_conf(tunnels, node, encryption);

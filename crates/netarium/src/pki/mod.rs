@@ -6,6 +6,7 @@
 
 mod certificate;
 mod folder;
+mod secret;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use certificate::Validity;
+pub(crate) use secret::TunnelSecret;
 
 /// The authority that issues a lab's certificates.
 ///
@@ -83,6 +85,9 @@ pub(crate) enum PkiError {
         #[source]
         source: std::io::Error,
     },
+    /// A secret of the lab file is not at hand.
+    #[error("the secret of tunnel {0} is not the one that the lab file had")]
+    Secret(Name),
     /// A file is not what was saved.
     #[error("{path} is damaged: {why}; take the lab down and bring it up again", path = path.display())]
     Damaged {

@@ -12,10 +12,10 @@ use netarium_core::object;
 use super::{Authority, Credential, PkiError};
 
 /// A folder that is removed at the end of the test.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(test: &str) -> Self {
+    pub(super) fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("netarium-{test}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)

@@ -11,6 +11,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use netarium_core::model::Secrets;
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::Step;
@@ -61,6 +62,8 @@ pub(crate) enum Task {
         patience: u64,
         /// Nodes with services that were started before and may not be ready yet.
         unready: BTreeSet<Name>,
+        /// Secrets of the lab file, by tunnel.
+        secrets: Secrets,
     },
     /// Looking at what is there.
     Observe,
@@ -257,7 +260,7 @@ fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failur
             let machine = call.fds.first().map(std::os::fd::AsFd::as_fd);
             answer(Answer::Saw(look(&order.folder, question, machine)))
         }
-        Task::Apply { steps, patience, unready } => {
+        Task::Apply { steps, patience, unready, .. } => {
             let patience = std::time::Duration::from_millis(*patience);
             let apply = Apply::begin(order, ids, trees, patience);
             let mut apply = apply.map_err(|it| Failure::of(&it))?;
