@@ -29,6 +29,8 @@ pub(super) struct Work<'a> {
     pub(super) patience: Duration,
     /// Those of the lab file.
     pub(super) secrets: &'a Secrets,
+    /// The node that gets a new certificate, whatever became of the last one.
+    pub(super) renewed: Option<&'a Name>,
     pub(super) report: Report<'a>,
 }
 
@@ -72,14 +74,14 @@ impl Lab {
     /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
     /// the lab before the worker has ended.
     pub(super) async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
-        let Work { lock, unready, patience, secrets, report } = work;
+        let Work { lock, unready, patience, secrets, renewed, report } = work;
         if steps.is_empty() && unready.is_empty() {
             return Ok(());
         }
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         let (steps_to_do, secrets) = (steps.to_vec(), (*secrets).clone());
-        let unready = unready.clone();
-        let task = Task::Apply { steps: steps_to_do, patience, unready, secrets };
+        let (unready, renewed) = (unready.clone(), renewed.cloned());
+        let task = Task::Apply { steps: steps_to_do, patience, unready, secrets, renewed };
         let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
@@ -104,7 +106,7 @@ impl Lab {
                 }
                 Some(Answer::Settled) => return Ok(()),
                 Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
-                Some(Answer::Observed(_) | Answer::Saw(_)) => {}
+                Some(Answer::Certificates(_) | Answer::Observed(_) | Answer::Saw(_)) => {}
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }

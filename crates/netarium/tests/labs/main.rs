@@ -19,6 +19,7 @@ mod faults;
 mod firewalls;
 mod joins;
 mod node;
+mod pki;
 mod places;
 mod segments;
 mod tunnels;
@@ -72,6 +73,9 @@ fn tests() -> Vec<Trial> {
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        pki:
+            who_is_revoked_is_refused_until_renewed
+            a_revocation_can_close_what_stands_and_who_is_not_revoked_is_renewed;
         joins:
             hosts_are_joined_whose_sites_have_the_same_addresses
             nothing_is_plain_while_a_daemon_is_dead

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use netarium::lab::UpOptions;
 
+use crate::joins::kill_charon;
 use crate::lab::{TestLab, in_words, wait_until};
 use crate::{node, owner};
 
 /// Two gateways with a host's worth of addresses behind each.
-const GATEWAYS: &str = "
+pub(crate) const GATEWAYS: &str = "
 segments:
   internet: 172.26.0.0/24
   left: 10.1.0.0/24
@@ -48,9 +49,7 @@ pub(crate) fn a_killed_charon_comes_back_with_its_tunnel() {
     assert!(lab.ping("alice", "10.2.0.1"));
     for end in ["west", "east"] {
         let inits = lab.inits(&["alice", "east", "west"]);
-        let charon = lab.services(end)[0].pid.unwrap().to_string();
-        lab.ok(end, &["kill", "-9", &charon]);
-        wait_until("it is seen", || !lab.ailments().is_empty());
+        kill_charon(&lab, end);
         wait_until("the tunnel stands again", || lab.ailments().is_empty());
         assert_eq!(lab.up(), Vec::<String>::new());
         wait_until("the tunnel carries", || lab.ping("alice", "10.2.0.1"));

@@ -50,6 +50,7 @@ pub(crate) fn observe(folder: &LabFolder, lab: &Name, ids: u32) -> Result<Observ
         .map_err(|source| ObserveError::Journal { path: path.clone(), source })?;
     let mut look = Look::at(folder, &recorded, ids)?;
     look.add_certain(lab);
+    look.add_revoked(&recorded);
     for (id, object) in recorded.iter() {
         if let Some(found) = look.find(object) {
             look.observation.objects.insert(found);
@@ -245,6 +246,20 @@ impl<'a> Look<'a> {
             ServiceState::Ready | ServiceState::Done => {}
         }
         Some(object::NodeService { service: found.service, ..recorded.clone() })
+    }
+
+    /// Nodes whose certificate is revoked, whether they run or not.
+    fn add_revoked(&mut self, recorded: &Objects) {
+        let pki = self.folder.pki();
+        let Ok(authority) = Authority::load(&pki) else { return };
+        for (id, _) in recorded.iter() {
+            let Id::Credential(node) = id else { continue };
+            if Credential::load(&pki, node).is_ok_and(|it| authority.has_revoked(&it)) {
+                self.observation.revoked.insert(node.clone());
+                let hint = format!("`netarium pki renew {node}` issues another");
+                self.note(id, format!("it is revoked: {hint}"));
+            }
+        }
     }
 
     /// What is there without a record, because a worker was killed before it wrote one: the lab that

@@ -131,6 +131,20 @@ pub(crate) async fn load(
     Ok(())
 }
 
+/// Tells the daemon of `node` what is revoked now. It keeps the newest list of each authority.
+///
+/// # Errors
+/// If the daemon cannot be reached or refuses a list.
+pub(crate) async fn publish(node: &Path, lists: [&str; 2]) -> Result<(), TunnelError> {
+    let mut client = Client::connect(node).await?;
+    for list in lists {
+        let message = [("type", "X509_CRL"), ("flag", "NONE"), ("data", list)];
+        client.ask("load-cert", values_message(&message)).await?;
+    }
+    // What it has judged before it judges again.
+    client.ask("flush-certs", values_message(&[("type", "X509_CRL")])).await.map(drop)
+}
+
 /// Makes the daemon of `node` forget the connection of `tunnel`. An open tunnel stays open.
 ///
 /// # Errors
