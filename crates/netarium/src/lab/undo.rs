@@ -24,7 +24,9 @@ impl Lab {
     ) -> Result<()> {
         if before.is_empty() {
             self.put_logs_aside(|from, to| fs::rename(from, to));
-            return self.clear_all().await.map(drop);
+            let cleared = self.clear_all().await.map(drop);
+            self.forget_empty_volumes();
+            return cleared;
         }
         self.put_logs_aside(copy_files);
         if let Some(file) = file_before {
