@@ -5,6 +5,7 @@
 //! after a failure.
 
 mod change;
+mod disturb;
 mod error;
 mod lock;
 mod programs;

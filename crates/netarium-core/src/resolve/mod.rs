@@ -119,8 +119,8 @@ fn model(
     let mut nodes = nodes(spec, &images, &mut context, problems);
     let tunnels = tunnels::resolve(spec, &context, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
-    let checks = checks::resolve(spec, &context, &tunnels, problems);
-    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks })
+    let (checks, disturbances) = checks::resolve(spec, &context, &tunnels, problems);
+    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks, disturbances })
 }
 
 /// What the later stages look things up in.

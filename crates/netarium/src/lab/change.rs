@@ -100,7 +100,7 @@ impl Lab {
                 }
                 Some(Answer::Settled) => return Ok(()),
                 Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
-                Some(Answer::Observed(_) | Answer::Saw(_)) => {}
+                Some(Answer::Observed(_) | Answer::Saw(_) | Answer::Rekeyed(_)) => {}
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }

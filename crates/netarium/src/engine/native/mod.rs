@@ -7,6 +7,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod control;
+pub(crate) mod disturb;
 pub(crate) mod files;
 pub(crate) mod firewall;
 mod group;
