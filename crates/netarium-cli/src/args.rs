@@ -122,6 +122,9 @@ pub(crate) struct Down {
     /// All labs that are up
     #[arg(long, conflicts_with = "lab")]
     pub(crate) all: bool,
+    /// Remove their volumes with names, too, and all that is in them
+    #[arg(long)]
+    pub(crate) volumes: bool,
 }
 
 /// Names a node of a lab.
@@ -197,8 +200,9 @@ pub(crate) struct Check {
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    #[command(flatten)]
-    pub(crate) lab: OneLab,
+    /// Paths of lab files or their folders, or names of labs; several are brought up at the same time
+    #[arg(value_name = "LAB", value_hint = ValueHint::AnyPath)]
+    pub(crate) labs: Vec<String>,
     /// How often it is brought up, besides once to make it ready
     #[arg(long, value_name = "NUMBER", default_value = "5")]
     pub(crate) runs: std::num::NonZeroU32,

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, TunnelKind};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
@@ -166,13 +166,7 @@ fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
         };
         (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
     });
-    let tunnels = model.tunnels.iter().filter_map(|(name, tunnel)| {
-        let missing = match tunnel.kind {
-            TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
-        };
-        let possible = missing.iter().any(|feature| features.has(*feature));
-        (!possible).then(|| Refusal { what: format!("tunnel {name}"), missing })
-    });
+    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refusal(model, it, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
         let asks = node.interfaces.iter().flat_map(|it| &it.addresses).any(is_ipv6);
         let refused = asks && !features.has(Feature::Ipv6);
