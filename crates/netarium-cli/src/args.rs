@@ -194,6 +194,9 @@ pub(crate) struct Check {
     /// Only checks of this name or group; * and ? stand for letters; may be given several times
     #[arg(long, value_name = "PATTERN", value_hint = ValueHint::Other)]
     pub(crate) only: Vec<String>,
+    /// Make those checks too that disturb the lab: kill nodes, cut links, change keys
+    #[arg(long)]
+    pub(crate) dynamic: bool,
     /// Write the results to this file as well, as JUnit XML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) junit: Option<PathBuf>,

@@ -4,6 +4,7 @@
 //! `resolve` is the only way to one, and nothing here decides or checks anything.
 
 mod check;
+mod disturb;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,6 +21,7 @@ pub use crate::storage::{Access, Content, File, Volume, VolumeSource};
 use crate::user::User;
 
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
+pub use disturb::{Deed, Disturbance, Transfer};
 
 /// A whole lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +37,9 @@ pub struct Model {
     pub tunnels: BTreeMap<Name, Tunnel>,
     /// What must be true of it, in the order written.
     pub checks: Vec<Check>,
+    /// What must be true of it under change, in the order written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disturbances: Vec<Disturbance>,
     /// The secrets that are written in the lab file, by tunnel.
     #[serde(skip)]
     pub secrets: Secrets,

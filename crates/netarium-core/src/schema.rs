@@ -153,6 +153,8 @@ words! {
     HostAndPort { "type": "string", "pattern": ":[0-9]+$", "examples": ["10.0.0.1:80", "[fd00::1]:80"] }
     /// A TCP port
     Port { "type": "integer", "minimum": 1, "maximum": 65535 }
+    /// A link of a node: the node, a colon, and the segment or interface
+    LinkEnd { "type": "string", "pattern": "^[a-z0-9-]+:[A-Za-z0-9._-]+$", "examples": ["router:internet-a"] }
     /// A URL
     HttpUrl { "type": "string", "pattern": "^http://", "examples": ["http://10.0.0.1:8080/"] }
     /// No answer, or a tunnel that does not stand

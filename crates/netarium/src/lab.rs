@@ -6,6 +6,7 @@
 
 mod certificates;
 mod change;
+mod disturb;
 mod error;
 mod lock;
 mod programs;

@@ -120,8 +120,9 @@ fn model(
     let mut nodes = nodes(spec, &images, &mut context, problems);
     let (tunnels, secrets) = tunnels::resolve(spec, &context, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
-    let checks = checks::resolve(spec, &context, &tunnels, problems);
-    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks, secrets })
+    let (checks, disturbances) = checks::resolve(spec, &context, &tunnels, problems);
+    let segments = context.segments;
+    Some(Model { lab: lab?, segments, nodes, tunnels, checks, disturbances, secrets })
 }
 
 /// What the later stages look things up in.

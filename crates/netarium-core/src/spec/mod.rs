@@ -18,7 +18,7 @@ use std::str;
 
 use schemars::JsonSchema;
 
-pub use check::{Answer, Check, Expect};
+pub use check::{Answer, Check, During, Expect};
 pub use file::{File, Volume};
 pub use firewall::{Firewall, Hook, Match, Nat, Rule};
 pub use node::{Interface, Limits, Node, Route};

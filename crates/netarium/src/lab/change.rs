@@ -106,7 +106,12 @@ impl Lab {
                 }
                 Some(Answer::Settled) => return Ok(()),
                 Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
-                Some(Answer::Certificates(_) | Answer::Observed(_) | Answer::Saw(_)) => {}
+                Some(
+                    Answer::Certificates(_)
+                    | Answer::Observed(_)
+                    | Answer::Saw(_)
+                    | Answer::Rekeyed(_),
+                ) => {}
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }

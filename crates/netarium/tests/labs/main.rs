@@ -14,6 +14,7 @@ mod traces;
 
 mod changes;
 mod checks;
+mod dynamic;
 mod examples;
 mod failures;
 mod faults;
@@ -78,6 +79,9 @@ fn tests() -> Vec<Trial> {
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        dynamic:
+            a_lab_recovers_from_what_is_done_to_it_and_nothing_leaks
+            what_leaks_while_a_lab_is_disturbed_is_found;
         checks:
             each_way_to_get_no_answer_and_each_source_is_told_from_the_others
             a_tunnel_is_as_its_daemons_tell_and_a_failure_shows_their_logs;

@@ -12,8 +12,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use netarium_core::model::Secrets;
-use netarium_core::name::Name;
-use netarium_core::object::{Id, Object, Objects};
+use netarium_core::name::{InterfaceName, Name};
+use netarium_core::object::{Id, LinkState, Object, Objects};
 use netarium_core::plan::Step;
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::ThreadNameSpaceType;
@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Apply;
 use super::certificates;
+use super::disturb;
 use super::keeper::{self, Keeper};
 use super::look::{Question, Sight, look};
 use super::observe;
+use super::vici::rekey::Numbers;
 use super::volumes::{self, Trees};
 use crate::certificates::{Certificates, Reason, Standing};
 use crate::failure::Failure;
@@ -84,6 +86,24 @@ pub(crate) enum Task {
     Observe,
     /// Looking closer. The machine's network namespace comes with the call.
     Look(Question),
+    /// Setting an interface down, or up with what belongs to it.
+    SetLink {
+        /// The node.
+        node: Name,
+        /// Its interface.
+        interface: InterfaceName,
+        /// How it is to be.
+        state: LinkState,
+    },
+    /// Giving a tunnel new keys.
+    Rekey {
+        /// The end that asks for them.
+        node: Name,
+        /// The tunnel.
+        tunnel: Name,
+        /// How long it may take, in milliseconds.
+        patience: u64,
+    },
 }
 
 /// What a worker answers.
@@ -111,6 +131,8 @@ pub(crate) enum Answer {
     Observed(Observation),
     /// What was seen.
     Saw(Sight),
+    /// The numbers of a tunnel's associations before and after it was rekeyed.
+    Rekeyed([Numbers; 2]),
     /// It did not work; nothing more will come.
     Failed(Failure),
 }
@@ -287,6 +309,16 @@ fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failur
             let revoked = certificates::revoke(&order.folder, node, *reason, *standing);
             revoked.map_err(|it| Failure::of(&it))?;
             answer(Answer::Settled)
+        }
+        Task::SetLink { node, interface, state } => {
+            disturb::set_link(&order.folder, node, interface, *state)
+                .map_err(|it| Failure::of(&it))?;
+            answer(Answer::Settled)
+        }
+        Task::Rekey { node, tunnel, patience } => {
+            let patience = std::time::Duration::from_millis(*patience);
+            let numbers = disturb::rekey_tunnel(&order.folder, node, tunnel, patience);
+            answer(Answer::Rekeyed(numbers.map_err(|it| Failure::of(&it))?))
         }
         Task::Apply { steps, patience, unready, .. } => {
             let patience = std::time::Duration::from_millis(*patience);

@@ -6,6 +6,7 @@
 mod client;
 pub(crate) mod initiate;
 mod reason;
+pub(crate) mod rekey;
 
 #[cfg(test)]
 mod end_to_end;
