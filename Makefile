@@ -21,7 +21,7 @@ FUZZ_SECONDS = 60
 # ordinary user more ids than one. The network tools that labs use are in their images, not on this machine.
 PACKAGES = gcc libc6-dev mmdebstrap nftables uidmap
 # What tests look at the kernel with, or run inside of nodes whose image is the host.
-TEST_PACKAGES = bash iproute2 passwd procps python3-minimal util-linux
+TEST_PACKAGES = bash bubblewrap iproute2 passt passwd procps python3-minimal util-linux
 # What packs a virtual machine and runs it.
 VM_PACKAGES = bash e2fsprogs kmod libarchive-tools qemu-system-x86 squashfs-tools util-linux
 # Labs to bring up there, by the names of their folders; all if there is none.

@@ -122,6 +122,9 @@ pub(crate) struct Down {
     /// All labs that are up
     #[arg(long, conflicts_with = "lab")]
     pub(crate) all: bool,
+    /// Remove their volumes with names, too, and all that is in them
+    #[arg(long)]
+    pub(crate) volumes: bool,
 }
 
 /// Names a node of a lab.

@@ -20,6 +20,12 @@ pub const INIT: &str = "netarium-init";
 /// The name under which it is a probe, found on every node's `PATH`.
 pub const PROBE: &str = "netarium-probe";
 
+/// Where the probe is in every node.
+pub const PROBE_PATH: &str = "/usr/local/bin/netarium-probe";
+
+/// Where every node sees the logs of its services.
+pub const LOGS_PATH: &str = "/var/log/netarium";
+
 /// The descriptor of the listening control socket that the first process is started with.
 pub const CONTROL_FD: i32 = 3;
 

@@ -26,6 +26,7 @@ pub mod resolve;
 
 pub mod firewall;
 pub mod model;
+pub mod storage;
 
 pub mod desired;
 pub mod feature;

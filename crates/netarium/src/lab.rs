@@ -9,6 +9,7 @@ mod error;
 mod lock;
 mod programs;
 mod undo;
+mod volumes;
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netarium_core::desired::{Desired, desired};
-use netarium_core::model::{Image, Model, VolumeSource};
+use netarium_core::model::{Image, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Objects};
 use netarium_core::plan::{self, Step};
@@ -356,20 +357,6 @@ impl Lab {
         let owner = (map.root_uid(), map.root_gid());
         let kept = lab_source::keep(&path, &file.sources, &file.contents, owner);
         kept.map_err(error(path.clone()))
-    }
-
-    /// The volumes of a lab outlast it; the folder that they are in belongs to root of the lab.
-    fn create_volumes(&self, model: &Model) -> Result<()> {
-        let mut volumes = model.nodes.values().flat_map(|node| &node.volumes);
-        let path = self.data.volumes(&self.name);
-        if !volumes.any(|it| matches!(it.source, VolumeSource::Named(_))) || path.exists() {
-            return Ok(());
-        }
-        let map = IdMap::of_caller().map_err(LabError::Ids)?;
-        let error = |source| LabError::Folder { what: "make", path: path.clone(), source };
-        let above = path.parent().map_or(Ok(()), fs::create_dir_all);
-        above.and_then(|()| DirBuilder::new().mode(0o700).create(&path)).map_err(error)?;
-        std::os::unix::fs::chown(&path, Some(map.root_uid()), Some(map.root_gid())).map_err(error)
     }
 
     async fn lock(&self, report: Report<'_>) -> Result<Lock> {

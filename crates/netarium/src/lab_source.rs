@@ -258,3 +258,91 @@ pub(crate) fn recorded(folder: &Path) -> io::Result<Sources> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("netarium-source-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        /// What is said about a path in it.
+        fn said(&self, path: &str) -> String {
+            let wanted = Wanted { files: [path.to_owned()].into(), folders: [].into() };
+            match look(&self.0, &wanted).0.files.remove(path).unwrap() {
+                Source::Refused(why) => why,
+                found => panic!("{found:?}"),
+            }
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_holds_nobody_up() {
+        let folder = Folder::new("pipe");
+        let mode = Mode::from_raw_mode(0o600);
+        let pipe = rustix::fs::mknodat(CWD, folder.0.join("pipe"), FileType::Fifo, mode, 0);
+        pipe.unwrap();
+        symlink("/dev/zero", folder.0.join("zero")).unwrap();
+        symlink("/proc/self/root/etc/passwd", folder.0.join("magic")).unwrap();
+        symlink("loop", folder.0.join("loop")).unwrap();
+        assert_eq!(folder.said("./pipe"), "it is neither a file nor a folder");
+        assert_eq!(folder.said("zero"), "it leads out of its folder");
+        assert_eq!(folder.said("magic"), "it leads out of its folder");
+        assert_eq!(folder.said("loop"), "Too many levels of symbolic links");
+        assert_eq!(folder.said("."), "loop: Too many levels of symbolic links");
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_read() {
+        let folder = Folder::new("end");
+        let file = File::create(folder.0.join("large")).unwrap();
+        file.set_len(LARGEST + 1).unwrap();
+        assert_eq!(folder.said("large"), "it has more than 16 MiB");
+        fs::create_dir(folder.0.join("many")).unwrap();
+        for name in ["a", "b", "c", "d", "e"] {
+            let file = File::create(folder.0.join("many").join(name)).unwrap();
+            file.set_len(LARGEST).unwrap();
+        }
+        assert_eq!(folder.said("many"), "e: all files together have more than 64 MiB");
+        let deep = folder.0.join("deep").join("d/".repeat(DEEPEST));
+        fs::create_dir_all(&deep).unwrap();
+        assert_eq!(folder.said("deep"), "there are more than 32 folders in each other");
+        // A folder in itself, by a link, ends there too.
+        fs::create_dir(folder.0.join("round")).unwrap();
+        symlink(".", folder.0.join("round/again")).unwrap();
+        assert_eq!(folder.said("round"), "there are more than 32 folders in each other");
+    }
+
+    #[test]
+    fn contents_that_nothing_names_any_more_go() {
+        let folder = Folder::new("keep");
+        File::create(folder.0.join("one")).unwrap();
+        let wanted = Wanted { files: ["one".to_owned()].into(), folders: [].into() };
+        let (sources, contents) = look(&folder.0, &wanted);
+        let kept = folder.0.join("kept");
+        let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        keep(&kept, &sources, &contents, owner).unwrap();
+        assert_eq!(recorded(&kept).unwrap(), sources);
+        let Source::File(found) = &sources.files["one"] else { panic!() };
+        assert!(content(&kept, &found.content).exists());
+        forget_others(&kept, &sources).unwrap();
+        assert!(content(&kept, &found.content).exists());
+        forget_others(&kept, &Sources::default()).unwrap();
+        assert!(!content(&kept, &found.content).exists());
+    }
+}

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::names;
+use crate::control;
 use crate::model::{Access, Content, File, Volume, VolumeSource};
 use crate::problem::{Place, Problem, Problems};
 use crate::source::{Entry, Source, Sources, Wanted};
@@ -20,6 +21,9 @@ const LONGEST_PATH: usize = 4095;
 
 /// What belongs to the kernel in every node.
 const KERNELS: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// What is ours in every node.
+const OURS: [&str; 2] = [control::PROBE_PATH, control::LOGS_PATH];
 
 /// What the nodes of a lab name on the disk.
 pub(super) fn wanted(spec: &Spec) -> Wanted {
@@ -129,6 +133,9 @@ pub(super) fn volumes(
         let source = source(&volume.source, sources, problems);
         let target = target(&volume.target, problems);
         let (Some(source), Some(target)) = (source, target) else { continue };
+        if let Some(ours) = OURS.iter().find(|ours| is_in(ours, &target)) {
+            problems.at(volume.target.place, format!("a volume at {target} would hide {ours}"));
+        }
         if let Some((place, _)) = volumes.get(&target) {
             let problem = Problem::new(format!("two volumes are at {target}"));
             problems.add(problem.at(volume.target.place).note(*place, "the first is here"));
@@ -207,6 +214,8 @@ fn target(word: &Word, problems: &mut Problems) -> Option<String> {
         Some(fault)
     } else if KERNELS.iter().any(|kernels| is_in(&path, kernels)) {
         Some("belongs to the kernel")
+    } else if OURS.iter().any(|ours| is_in(&path, ours)) {
+        Some("is there in every node")
     } else {
         None
     };

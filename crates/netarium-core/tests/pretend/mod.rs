@@ -1,5 +1,5 @@
 //! A disk that is not there: whatever a lab file names is found, and what is in it is its name.
-//! Names that begin with `./no-` are not found; those that end with `/` are folders.
+//! Names that begin with `./no-` are not found; those without a dot are folders.
 
 use netarium_core::model::Model;
 use netarium_core::problem::Problem;
@@ -7,7 +7,7 @@ use netarium_core::resolve::Draft;
 use netarium_core::source::{Digest, Entry, FoundFile, Source, Sources};
 
 /// Reads a lab file and resolves it with what is pretended to be beside it.
-pub fn load(bytes: &[u8], name: &str) -> Result<Model, Vec<Problem>> {
+pub(crate) fn load(bytes: &[u8], name: &str) -> Result<Model, Vec<Problem>> {
     let draft = Draft::read(bytes).map_err(|problem| vec![problem])?;
     let wanted = draft.wanted();
     let missing = |path: &str| path.starts_with("./no-").then(|| "it is not there".to_owned());
@@ -15,7 +15,7 @@ pub fn load(bytes: &[u8], name: &str) -> Result<Model, Vec<Problem>> {
         let file = FoundFile { mode: 0o600, content: Digest::of(path.as_bytes()) };
         let source = match missing(path) {
             Some(why) => Source::Refused(why),
-            None if path.ends_with('/') => Source::Folder {
+            None if !path.trim_start_matches("./").contains('.') => Source::Folder {
                 mode: 0o750,
                 entries: [
                     ("a".to_owned(), Entry::File(file)),

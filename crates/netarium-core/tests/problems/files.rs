@@ -48,8 +48,8 @@ fn files_are_checked() {
             ],
         ),
         (
-            "nodes: {one: {files: {/a: x, /a/: y, /w: {from: ./w/}, /w/a: z, /w/b/c: z}}}",
-            &["1:30: the file /a is there twice", "1:56: the file /w/a is there twice"],
+            "nodes: {one: {files: {/a: x, /a/: y, /w: {from: ./w}, /w/a: z, /w/b/c: z}}}",
+            &["1:30: the file /a is there twice", "1:55: the file /w/a is there twice"],
         ),
     ]);
 }
@@ -81,6 +81,14 @@ fn volumes_are_checked() {
             &[
                 "1:33: two volumes are at /a",
                 "1:51: /a/b lies in the volume at /a (put the file into the volume)",
+            ],
+        ),
+        (
+            "nodes: {one: {volumes: ['a:/usr/local', 'b:/var/log/netarium/x', 'c:/var/lib'], files: {/var/log/netarium: x}}}",
+            &[
+                "1:25: a volume at /usr/local would hide /usr/local/bin/netarium-probe",
+                "1:41: /var/log/netarium/x is there in every node (write a path in the node, /etc/app.conf for example)",
+                "1:89: /var/log/netarium is there in every node (write a path in the node, /etc/app.conf for example)",
             ],
         ),
         (

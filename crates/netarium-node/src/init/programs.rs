@@ -242,7 +242,7 @@ fn become_program(prepared: &Prepared) -> (u8, i32) {
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
         if let Some(account) = &prepared.account
-            && users::become_user(account) == -1
+            && !users::become_user(account)
         {
             return (USER, errno());
         }

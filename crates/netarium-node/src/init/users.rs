@@ -52,13 +52,16 @@ fn text(path: &'static str) -> Result<String, UserError> {
 /// The highest capability that is tried; the kernel says where its own end.
 const CAPABILITIES: libc::c_ulong = 64;
 
+/// `_LINUX_CAPABILITY_VERSION_3` (capget(2)).
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
 /// Makes the calling process a user without any capability, for good. Only system calls are made:
-/// it is called between fork and exec. -1 says that one failed, and errno which way.
+/// it is called between fork and exec. Says whether it is done; if not, errno says why.
 ///
 /// In a lab with a single id the kernel can make nobody of it but root, and the lab's filter
 /// answers the calls that would with success: what is taken away then is the capabilities.
 #[expect(unsafe_code, reason = "the path from fork to exec is made of bare system calls")]
-pub(super) fn become_user(account: &Account) -> i32 {
+pub(super) fn become_user(account: &Account) -> bool {
     let (uid, gid) = (account.uid, account.gid);
     // SAFETY: the list of groups is as long as is said; the headers and data of capset are what
     // the kernel wants for its third version, and outlive the call; the rest takes numbers.
@@ -68,10 +71,10 @@ pub(super) fn become_user(account: &Account) -> i32 {
         if libc::syscall(libc::SYS_setgroups, account.groups.len(), groups) == -1
             || libc::syscall(libc::SYS_setresgid, gid, gid, gid) == -1
         {
-            return -1;
+            return false;
         }
         if uid == 0 {
-            return 0;
+            return true;
         }
         for capability in 0..CAPABILITIES {
             // The first that the kernel does not know ends it.
@@ -80,10 +83,10 @@ pub(super) fn become_user(account: &Account) -> i32 {
             }
         }
         if libc::syscall(libc::SYS_setresuid, uid, uid, uid) == -1 {
-            return -1;
+            return false;
         }
-        let header: [u32; 2] = [0x2008_0522, 0];
+        let header: [u32; 2] = [CAPABILITY_VERSION, 0];
         let nothing = [0_u32; 6];
-        i32::from(libc::syscall(libc::SYS_capset, header.as_ptr(), nothing.as_ptr()) == -1) * -1
+        libc::syscall(libc::SYS_capset, header.as_ptr(), nothing.as_ptr()) == 0
     }
 }
