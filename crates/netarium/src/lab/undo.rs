@@ -33,7 +33,10 @@ impl Lab {
             self.write_records(file)?;
         }
         let steps = steps(before, &self.observe().await?);
-        self.apply(&steps, work).await
+        let secrets = file_before.map_or(work.secrets, |file| &file.model.secrets);
+        let unready = work.unready.clone();
+        let work = Work { secrets, unready, ..*work };
+        self.apply(&steps, &work).await
     }
 
     /// Logs of a lab of which something is about to go, for looking at why it failed. There may be
