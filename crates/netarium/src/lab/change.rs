@@ -96,8 +96,10 @@ impl Lab {
                     }
                 }
                 Some(Answer::Born(nodes)) => {
-                    self.limit(steps, &nodes, report)?;
-                    running.go_on().await.map_err(LabError::Stage)?;
+                    // A worker that waits for no word may have ended by now.
+                    if self.limit(steps, &nodes, report)? == Limited::Some {
+                        running.go_on().await.map_err(LabError::Stage)?;
+                    }
                 }
                 Some(Answer::Opened { step, algorithms, tries }) => {
                     if let Some(Step::Create(Object::Tunnel(it))) = steps.get(step) {
@@ -119,14 +121,14 @@ impl Lab {
 
     /// Puts the processes of new nodes where their limits are kept. That takes rights of the owner
     /// on the host, which a worker does not have.
-    fn limit(&self, steps: &[Step], nodes: &[(Name, u32)], report: Report<'_>) -> Result<()> {
+    fn limit(&self, steps: &[Step], nodes: &[(Name, u32)], report: Report<'_>) -> Result<Limited> {
         let limited: Vec<_> = nodes
             .iter()
             .map(|(name, pid)| (name, *pid, limits(steps, name)))
             .filter(|(_, _, limits)| !limits.is_none())
             .collect();
         if limited.is_empty() {
-            return Ok(());
+            return Ok(Limited::None);
         }
         let cgroups = Cgroups::of_host();
         for (name, pid, limits) in limited {
@@ -134,8 +136,15 @@ impl Lab {
             let lacking = cgroups.limit(&self.name, name, &limits, pid)?;
             lacking.iter().for_each(|it| report(Event::Warning(it.to_string())));
         }
-        Ok(())
+        Ok(Limited::Some)
     }
+}
+
+/// Whether any of the nodes that were created has limits; then the worker waits for a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limited {
+    Some,
+    None,
 }
 
 fn limits(steps: &[Step], node: &Name) -> Limits {
