@@ -60,7 +60,7 @@ fn every_lab_has_its_golden_plan() {
     for path in labs() {
         let (name, model) = model(&path);
         let features = Feature::ALL.into_iter().collect();
-        let objects = desired(&model, &features).unwrap().objects;
+        let objects = desired(&model, &features, &Outside::default()).unwrap().objects;
         let mut text = String::new();
         for step in diff(&objects, &Objects::default()) {
             match step.object() {
@@ -90,11 +90,11 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
     let (_, model) =
         model(&labs().into_iter().find(|it| it.ends_with("site-to-site/lab.yaml")).unwrap());
     let poor = [Feature::Bridge, Feature::Veth, Feature::Tun].into_iter().collect();
-    let wanted = desired(&model, &poor).unwrap();
+    let wanted = desired(&model, &poor, &Outside::default()).unwrap();
     assert_eq!(wanted.notes, [Note::BridgeForMacvlan, Note::UserspaceEsp]);
     let bare = [Feature::Ipv6].into_iter().collect();
     let refused: Vec<String> =
-        desired(&model, &bare).unwrap_err().iter().map(ToString::to_string).collect();
+        desired(&model, &bare, &Outside::default()).unwrap_err().iter().map(ToString::to_string).collect();
     assert_eq!(refused.len(), model.segments.len() + model.tunnels.len());
     assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
     assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");

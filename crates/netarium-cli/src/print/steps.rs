@@ -193,7 +193,7 @@ mod tests {
 
     fn objects(text: &str) -> Objects {
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
-        desired(&model, &[Feature::Bridge, Feature::Veth].into_iter().collect()).unwrap().objects
+        desired(&model, &[Feature::Bridge, Feature::Veth].into_iter().collect(), &Outside::default()).unwrap().objects
     }
 
     fn lab(address: &str) -> Objects {

@@ -19,6 +19,7 @@ mod segments;
 mod services;
 mod sysctls;
 mod tunnels;
+mod uplink;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ pub use images::{BASE_PACKAGES, recipes};
 use self::images::Images;
 use self::interfaces::Taken;
 use self::names::Names;
+use self::uplink::Uplinks;
 use crate::model::{Interface, Model, Node, Route, Segment};
 use crate::name::Name;
 use crate::problem::{Problem, Problems};
@@ -62,20 +64,23 @@ fn finish(spec: &Spec, default_name: &str, mut problems: Problems) -> Result<Mod
 fn model(spec: &Spec, default_name: &str, problems: &mut Problems) -> Option<Model> {
     let lab = names::lab(spec, default_name, problems);
     let images = Images::resolve(spec, problems);
-    let segments = segments::resolve(spec, problems);
+    let mut segments = segments::resolve(spec, problems);
+    let uplinks = Uplinks::resolve(spec, &mut segments, problems);
     let lab_or_any = lab.clone().or_else(|| Name::new("lab").ok())?;
     let mut context = Context {
         lab: lab_or_any,
         node_names: Names::new("node", &spec.nodes, spec.unread.contains(&"nodes")),
         segment_names: Names::new("segment", &spec.segments, spec.unread.contains(&"segments")),
         segments,
+        uplinks,
         nodes: BTreeMap::new(),
     };
     let mut nodes = nodes(spec, &images, &mut context, problems);
     let tunnels = tunnels::resolve(spec, &context, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
     let checks = checks::resolve(spec, &context, problems);
-    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks })
+    let uplink = context.uplinks.model();
+    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks, uplink })
 }
 
 /// What the later stages look things up in.
@@ -84,18 +89,26 @@ struct Context<'s> {
     node_names: Names<'s>,
     segment_names: Names<'s>,
     segments: BTreeMap<Name, Segment>,
+    uplinks: Uplinks,
     nodes: BTreeMap<Name, Wired>,
 }
 
 /// A node as far as others need to know it.
 struct Wired {
     interfaces: Vec<Interface>,
+    /// Its interface on the way out. It is not among the others: nobody in the lab can reach it there.
+    uplink: Option<Interface>,
     routes: Vec<Route>,
     /// Whether something of its wiring is missing here because it had a problem of its own.
     broken: bool,
 }
 
 impl Wired {
+    /// All its interfaces, that on the way out last.
+    fn all_interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().chain(&self.uplink)
+    }
+
     /// Its addresses, each with the interface that has it.
     fn addresses(&self) -> impl Iterator<Item = (&Interface, IpAddr)> {
         self.interfaces.iter().flat_map(|interface| {

@@ -69,7 +69,7 @@ mod tests {
                     a: {interfaces: {lan: 10.0.0.1}}\n  b: {interfaces: {lan: 10.0.0.2}}\n";
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
         let features = Feature::ALL.into_iter().collect();
-        let steps = diff(&desired(&model, &features).unwrap().objects, &Objects::default());
+        let steps = diff(&desired(&model, &features, &Outside::default()).unwrap().objects, &Objects::default());
         let numbered: Vec<(usize, &Step)> = steps.iter().enumerate().collect();
         let groups: Vec<Vec<usize>> = groups(&numbered)
             .into_iter()
