@@ -12,13 +12,13 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::feature::{Feature, Features};
-use crate::ipsec::{self, Esp};
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, Tunnel, UPLINK};
+use crate::ipsec;
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment, Tunnel, TunnelKind, UPLINK};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
-    Address, Authority, Credential, File, Firewall, ImageRef, Init, Interface, InterfaceSysctl,
-    Lab, LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
+    Address, Authority, Credential, Encryption, File, Firewall, ImageRef, Init, Interface,
+    InterfaceSysctl, Lab, LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
     Segment as SegmentObject, SegmentLink, Sysctl, Tunnel as TunnelObject,
 };
 use crate::uplink::{self, Outside, WayOut};
@@ -113,7 +113,7 @@ pub fn desired(
 /// What was chosen for this machine, once for the whole lab.
 struct Choice {
     macvlan: SegmentLink,
-    esp: Esp,
+    encryption: Encryption,
     ipv6: bool,
     /// How the lab gets out, if it does.
     way_out: Option<WayOut>,
@@ -133,14 +133,18 @@ impl Choice {
         if asks_macvlan && macvlan == SegmentLink::Bridge {
             notes.insert(Note::BridgeForMacvlan);
         }
-        let esp = if features.has(Feature::Esp) { Esp::Kernel } else { Esp::Userspace };
-        if esp == Esp::Userspace && !model.tunnels.is_empty() {
+        let encryption = match features.has(Feature::Esp) {
+            true => Encryption::Kernel,
+            false => Encryption::Userspace,
+        };
+        let asks_esp = model.tunnels.values().any(|it| it.ipsec().is_some());
+        if encryption == Encryption::Userspace && asks_esp {
             notes.insert(Note::UserspaceEsp);
         }
         let ipv6 = features.has(Feature::Ipv6);
         let way_out = model.uplink.as_ref().map(|uplink| WayOut::of(uplink, features, outside));
         notes.extend(way_out.iter().flat_map(|it| it.notes(model)));
-        Ok(Self { macvlan, esp, ipv6, way_out, second_ends: BTreeSet::new(), notes })
+        Ok(Self { macvlan, encryption, ipv6, way_out, second_ends: BTreeSet::new(), notes })
     }
 
     /// Whether a segment is the way out.
@@ -192,9 +196,11 @@ fn refusals(model: &Model, features: &Features, outside: &Outside) -> Vec<Refusa
         };
         (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
     });
-    let tunnels = model.tunnels.keys().filter_map(|name| {
-        let possible = features.has(Feature::Esp) || features.has(Feature::Tun);
-        let missing = vec![Feature::Esp, Feature::Tun];
+    let tunnels = model.tunnels.iter().filter_map(|(name, tunnel)| {
+        let missing = match tunnel.kind {
+            TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
+        };
+        let possible = missing.iter().any(|feature| features.has(*feature));
         (!possible).then(|| Refusal { what: format!("tunnel {name}"), missing })
     });
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
@@ -442,39 +448,41 @@ fn host_lines<'a>(
 }
 
 fn add_tunnels(objects: &mut Objects, model: &Model, choice: &Choice) {
-    if model.tunnels.is_empty() {
-        return;
-    }
-    objects.insert(Object::Authority(Authority { lab: model.lab.clone(), days: CERTIFICATE_DAYS }));
+    let ipsec = model.tunnels.values().filter(|it| it.ipsec().is_some());
     let ends: BTreeSet<&Name> =
-        model.tunnels.values().flat_map(|it| [&it.initiator.node, &it.responder.node]).collect();
+        ipsec.flat_map(|it| [&it.initiator.node, &it.responder.node]).collect();
+    if !ends.is_empty() {
+        let days = CERTIFICATE_DAYS;
+        objects.insert(Object::Authority(Authority { lab: model.lab.clone(), days }));
+    }
     for node in ends {
-        add_gateway(objects, model, node, choice.esp);
+        add_gateway(objects, model, node, choice.encryption);
     }
     for tunnel in model.tunnels.values() {
-        objects.insert(Object::Tunnel(TunnelObject { tunnel: tunnel.clone(), esp: choice.esp }));
+        let encryption = match tunnel.kind {
+            TunnelKind::Ipsec(_) => choice.encryption,
+        };
+        objects.insert(Object::Tunnel(TunnelObject { tunnel: tunnel.clone(), encryption }));
     }
 }
 
-/// What a node with tunnels needs besides them: strongSwan, its configuration and its credential.
-fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, esp: Esp) {
+/// What a node with IPsec tunnels needs besides them: strongSwan, its configuration and its credential.
+fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: Encryption) {
     let tunnels: Vec<&Tunnel> = model
         .tunnels
         .values()
-        .filter(|it| it.initiator.node == *node || it.responder.node == *node)
+        .filter(|it| it.ipsec().is_some() && it.seen_from(node).is_some())
         .collect();
-    let addresses: BTreeSet<IpAddr> = tunnels
-        .iter()
-        .flat_map(|it| [&it.initiator, &it.responder])
-        .filter(|end| end.node == *node)
-        .map(|end| end.address)
-        .collect();
+    let addresses: BTreeSet<IpAddr> =
+        tunnels.iter().filter_map(|it| it.seen_from(node)).map(|(own, _)| own.address).collect();
     objects.insert(Object::Credential(Credential {
         node: node.clone(),
         addresses: addresses.into_iter().collect(),
     }));
-    objects.insert(file(node, ipsec::STRONGSWAN_CONF, ipsec::strongswan_conf(esp).into()));
-    objects.insert(file(node, ipsec::SWANCTL_CONF, ipsec::swanctl_conf(tunnels, node, esp).into()));
+    let daemon = ipsec::strongswan_conf(encryption);
+    objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));
+    let connections = ipsec::swanctl_conf(tunnels, node, encryption);
+    objects.insert(file(node, ipsec::SWANCTL_CONF, connections.into()));
     objects.insert(Object::Service(NodeService {
         node: node.clone(),
         service: ipsec::charon_service(),

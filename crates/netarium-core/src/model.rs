@@ -309,7 +309,7 @@ impl Limits {
     }
 }
 
-/// An IPsec tunnel between two nodes (RFC 7296).
+/// A tunnel between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tunnel {
     /// Its name.
@@ -318,6 +318,45 @@ pub struct Tunnel {
     pub initiator: TunnelEnd,
     /// The end that waits for it.
     pub responder: TunnelEnd,
+    /// What it is made of.
+    pub kind: TunnelKind,
+}
+
+impl Tunnel {
+    /// Both ends, the one that opens it first.
+    pub fn ends(&self) -> [&TunnelEnd; 2] {
+        [&self.initiator, &self.responder]
+    }
+
+    /// The end that is `node`, and the other one; `None` if neither is.
+    pub fn seen_from(&self, node: &Name) -> Option<(&TunnelEnd, &TunnelEnd)> {
+        let [one, other] = self.ends();
+        if one.node == *node {
+            Some((one, other))
+        } else {
+            (other.node == *node).then_some((other, one))
+        }
+    }
+
+    /// What it needs as an IPsec tunnel, if it is one.
+    pub fn ipsec(&self) -> Option<&Ipsec> {
+        match &self.kind {
+            TunnelKind::Ipsec(ipsec) => Some(ipsec),
+        }
+    }
+}
+
+/// What a tunnel is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TunnelKind {
+    /// IPsec with IKEv2 (RFC 7296).
+    Ipsec(Ipsec),
+}
+
+/// What an IPsec tunnel needs besides its ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ipsec {
     /// The IKE proposal in strongSwan's words, `aes256gcm16-prfsha384-ecp384` for example.
     pub ike: String,
     /// The ESP proposal in strongSwan's words.

@@ -1,24 +1,66 @@
-//! A node's firewall as nftables text (nft(8)).
+//! A node's firewall as nftables text (nft(8)): what is in its table, and the transactions that put
+//! one in place and take it away. Nothing is decided here.
 //!
-//! It is one table, `inet netarium`, and one transaction: the table is declared, so that deleting
-//! it cannot fail, deleted, and defined. At no moment is the node without the old table or the new
-//! one. Nothing is decided here.
+//! A table that is deleted and made anew under its name, in one transaction, lets a few packets
+//! through that neither of the two would (kernel 6.18: ten of half a million packets while one was
+//! replaced a hundred times). So there are two names that take turns: the new table is made under the
+//! one, and in the same transaction the old one is deleted under the other.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::firewall::{
     Change, Firewall, Hook, Nat, Packets, Payload, Policy, Ports, Rule, State, Tunnelled, Verdict,
 };
 use crate::name::InterfaceName;
 
-/// The family and the name of the table.
-pub const TABLE: [&str; 2] = ["inet", "netarium"];
+/// The table of a node's firewall, by its name in the family `inet`. The two take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Table {
+    /// `inet netarium`.
+    First,
+    /// `inet netarium2`.
+    Second,
+}
 
-/// What takes the table away, whether it is there or not.
-pub const REMOVAL: &str = "table inet netarium\ndelete table inet netarium\n";
+impl Table {
+    /// Family and name, as nft(8) wants them.
+    pub fn words(self) -> [&'static str; 2] {
+        match self {
+            Self::First => ["inet", "netarium"],
+            Self::Second => ["inet", "netarium2"],
+        }
+    }
+
+    /// The one whose turn comes after it.
+    pub fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// Deletes it, whether it is there or not: what has just been declared is there.
+    fn removal(self) -> String {
+        let name = self.words().join(" ");
+        format!("table {name}\ndelete table {name}\n")
+    }
+}
+
+/// The transaction that makes `table` with `content` and takes the other one away.
+pub fn placement(table: Table, content: &str) -> String {
+    let name = table.words().join(" ");
+    format!("{}table {name} {{\n{content}}}\n{}", table.removal(), table.other().removal())
+}
+
+/// The transaction after which there is no table of ours.
+pub fn removal() -> String {
+    Table::First.removal() + &Table::Second.removal()
+}
 
 /// Neighbours are found with these (RFC 4861), which come from the link itself: no router has
 /// forwarded them.
@@ -31,9 +73,9 @@ const TOO_BIG: &str = "icmpv6 type packet-too-big accept";
 /// The two families, with nftables' word for each.
 const FAMILIES: [(bool, &str); 2] = [(true, "ip"), (false, "ip6")];
 
-/// The whole text.
+/// What is in the table.
 pub fn render(firewall: &Firewall) -> String {
-    let mut text = Text(format!("{REMOVAL}table inet netarium {{\n"));
+    let mut text = Text(String::new());
     let hooks = [
         ("input", &firewall.input, Some("iifname \"lo\" accept")),
         ("output", &firewall.output, Some("oifname \"lo\" accept")),
@@ -48,7 +90,6 @@ pub fn render(firewall: &Firewall) -> String {
     if let Some(raw) = &firewall.raw {
         raw.lines().for_each(|line| text.line(1, line));
     }
-    text.0.push_str("}\n");
     text.0
 }
 

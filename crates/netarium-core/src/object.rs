@@ -12,7 +12,6 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::ipsec::Esp;
 use crate::model::{self, Image, Limits, Service, Transport, Via};
 use crate::name::{InterfaceName, Name};
 
@@ -224,7 +223,7 @@ pub struct Sysctl {
 pub struct Firewall {
     /// The node.
     pub node: Name,
-    /// What nft(8) reads: one transaction that puts one table in place of the one that is there.
+    /// What is in its table, in the words of nft(8).
     pub text: String,
 }
 
@@ -357,7 +356,18 @@ pub struct Tunnel {
     /// Its ends and what it carries.
     pub tunnel: model::Tunnel,
     /// Who encrypts its packets.
-    pub esp: Esp,
+    pub encryption: Encryption,
+}
+
+/// Who encrypts the packets of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encryption {
+    /// The kernel.
+    Kernel,
+    /// A program behind a TUN device: for IPsec the daemon itself (strongSwan's plugin
+    /// `kernel-libipsec`).
+    Userspace,
 }
 
 impl Object {

@@ -136,9 +136,11 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
             bases.extend(it.reads.iter().map(|path| Id::File(it.node.clone(), path.clone())));
         }
         Object::Tunnel(it) => {
-            for end in [&it.tunnel.initiator, &it.tunnel.responder] {
-                bases.push(Id::Credential(end.node.clone()));
-                bases.push(Id::Service(end.node.clone(), ipsec::service_name()));
+            for end in it.tunnel.ends() {
+                if it.tunnel.ipsec().is_some() {
+                    bases.push(Id::Credential(end.node.clone()));
+                    bases.push(Id::Service(end.node.clone(), ipsec::service_name()));
+                }
                 bases.extend(all.address_of(&end.node, end.address));
             }
         }
@@ -178,10 +180,7 @@ fn carriers(object: &Object) -> Vec<Id> {
         Object::File(it) => vec![Id::Node(it.node.clone())],
         Object::Init(it) => vec![Id::Node(it.node.clone())],
         Object::Service(it) => vec![Id::Init(it.node.clone())],
-        Object::Tunnel(it) => {
-            let ends = [&it.tunnel.initiator, &it.tunnel.responder];
-            ends.map(|end| Id::Init(end.node.clone())).to_vec()
-        }
+        Object::Tunnel(it) => it.tunnel.ends().map(|end| Id::Init(end.node.clone())).to_vec(),
     }
 }
 

@@ -15,7 +15,6 @@ use crate::desired::{Note, Refusal};
 use crate::feature::{Feature, Features};
 use crate::model::{self, Model, UPLINK};
 use crate::name::Name;
-use crate::nft::REMOVAL;
 use crate::object::{Published, Uplink};
 
 /// What is on the far side of the TAP device has this hardware address.
@@ -201,13 +200,12 @@ pub(crate) fn refusals(model: &Model, features: &Features, outside: &Outside) ->
     refusals
 }
 
-/// The router's rules as nftables text, one transaction. `link` is the segment's link in the lab's
+/// The router's rules as nftables text, what is in its table. `link` is the segment's link in the lab's
 /// own network namespace.
 pub fn rules(uplink: &Uplink, link: &str) -> String {
     let Chains { prerouting, output, forward } = Chains::of(uplink, link);
     format!(
-        "{REMOVAL}table inet netarium {{
-	chain loopback {{
+        "	chain loopback {{
 		type filter hook prerouting priority raw; policy accept;
 		iifname != \"lo\" ip daddr 127.0.0.0/8 drop
 	}}
@@ -239,7 +237,6 @@ pub fn rules(uplink: &Uplink, link: &str) -> String {
 		oifname \"{UPLINK}\" meta l4proto {{ tcp, udp }} masquerade to :{CLIENT_PORTS}
 		oifname {{ \"{link}\", \"{UPLINK}\" }} masquerade
 	}}
-}}
 "
     )
 }

@@ -106,6 +106,7 @@ fn every_key_resolves_to_its_golden_model() {
     let json = serde_json::to_string_pretty(&model).unwrap();
     settings().bind(|| insta::assert_snapshot!("every-key", json));
     let firewall = nft::render(&model.nodes.values().next().unwrap().firewall);
+    let firewall = nft::placement(nft::Table::First, &firewall);
     settings().bind(|| insta::assert_snapshot!("every-key.nft", firewall));
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anstyle::Style as Paint;
-use netarium_core::model::{Image, Via};
+use netarium_core::model::{Image, TunnelKind, Via};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, ImageRef, Object, Port, SegmentLink};
 use netarium_core::plan::Step;
@@ -129,8 +129,9 @@ fn describe(object: &Object) -> (String, String) {
         Object::Init(_) => ("first process".to_owned(), String::new()),
         Object::Service(it) => (format!("service {}", it.service.name), it.service.run.join(" ")),
         Object::Tunnel(it) => {
-            let ends = [&it.tunnel.initiator, &it.tunnel.responder].map(|end| end.node.as_str());
-            (it.tunnel.name.to_string(), format!("{}, {}", ends.join(" to "), it.tunnel.esp))
+            let ends = it.tunnel.ends().map(|end| end.node.as_str()).join(" to ");
+            let TunnelKind::Ipsec(ipsec) = &it.tunnel.kind;
+            (it.tunnel.name.to_string(), format!("{ends}, {}", ipsec.esp))
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The IKE connection of one end of a tunnel, in the words of swanctl.conf(5).
 
-use crate::ipsec::{Esp, ROOT_FILE, Section, credential_file};
-use crate::model::{Tunnel, TunnelEnd};
+use crate::ipsec::{ROOT_FILE, Section, credential_file};
+use crate::model::{Ipsec, Tunnel, TunnelEnd};
 use crate::name::Name;
+use crate::object::Encryption;
 
 /// Which end of a tunnel this is.
 #[derive(Clone, Copy)]
@@ -13,26 +14,22 @@ enum Side {
 
 /// The connection of `tunnel` as `node` has it: one section, called after the tunnel. It is also
 /// the whole VICI message `load-conn`, but for the files that `certs` and `cacerts` name. There is
-/// none if the tunnel does not end at `node`.
-pub fn connection(tunnel: &Tunnel, node: &Name, esp: Esp) -> Option<Section> {
-    let (local, remote, side) = if tunnel.initiator.node == *node {
-        (&tunnel.initiator, &tunnel.responder, Side::Initiator)
-    } else if tunnel.responder.node == *node {
-        (&tunnel.responder, &tunnel.initiator, Side::Responder)
-    } else {
-        return None;
-    };
+/// none if the tunnel does not end at `node`, or is of another kind.
+pub fn connection(tunnel: &Tunnel, node: &Name, encryption: Encryption) -> Option<Section> {
+    let ipsec = tunnel.ipsec()?;
+    let (local, remote) = tunnel.seen_from(node)?;
+    let side = if tunnel.initiator.node == *node { Side::Initiator } else { Side::Responder };
     let ike = Section::new()
         .value("version", 2)
         .list("local_addrs", [local.address])
         .list("remote_addrs", [remote.address])
-        .list("proposals", [&tunnel.ike])
-        .followed_by(behaviour(side, esp))
+        .list("proposals", [&ipsec.ike])
+        .followed_by(behaviour(side, encryption))
         .section("local", local_identity(local))
         .section("remote", remote_identity(remote))
         .section(
             "children",
-            Section::new().section(&tunnel.name, child(tunnel, local, remote, side)),
+            Section::new().section(&tunnel.name, child(ipsec, local, remote, side)),
         );
     Some(Section::new().section(&tunnel.name, ike))
 }
@@ -42,17 +39,17 @@ pub fn connection(tunnel: &Tunnel, node: &Name, esp: Esp) -> Option<Section> {
 pub fn swanctl_conf<'a>(
     tunnels: impl IntoIterator<Item = &'a Tunnel>,
     node: &Name,
-    esp: Esp,
+    encryption: Encryption,
 ) -> String {
     let connections = tunnels
         .into_iter()
-        .filter_map(|tunnel| connection(tunnel, node, esp))
+        .filter_map(|tunnel| connection(tunnel, node, encryption))
         .fold(Section::new(), Section::followed_by);
     Section::new().section("connections", connections).to_text()
 }
 
 /// How the IKE association behaves.
-fn behaviour(side: Side, esp: Esp) -> Section {
+fn behaviour(side: Side, encryption: Encryption) -> Section {
     let section = Section::new()
         // No end of a lab's tunnel changes its address, and without MOBIKE (RFC 4555) the ends do
         // not move to port 4500 unless something between them translates addresses.
@@ -69,10 +66,10 @@ fn behaviour(side: Side, esp: Esp) -> Section {
         Side::Initiator => section.value("keyingtries", 0),
         Side::Responder => section,
     };
-    match esp {
-        Esp::Kernel => section,
+    match encryption {
+        Encryption::Kernel => section,
         // The daemon can send and receive ESP in UDP only (RFC 3948).
-        Esp::Userspace => section.value("encap", "yes"),
+        Encryption::Userspace => section.value("encap", "yes"),
     }
 }
 
@@ -97,11 +94,11 @@ fn remote_identity(end: &TunnelEnd) -> Section {
         .list("cacerts", [ROOT_FILE])
 }
 
-fn child(tunnel: &Tunnel, local: &TunnelEnd, remote: &TunnelEnd, side: Side) -> Section {
+fn child(ipsec: &Ipsec, local: &TunnelEnd, remote: &TunnelEnd, side: Side) -> Section {
     let section = Section::new()
         .list("local_ts", &local.carry)
         .list("remote_ts", &remote.carry)
-        .list("esp_proposals", [&tunnel.esp])
+        .list("esp_proposals", [&ipsec.esp])
         .value("mode", "tunnel")
         .value("rekey_time", "1h")
         // Netarium opens the tunnel when both ends are loaded. `trap` would wait for a packet, which
@@ -116,6 +113,7 @@ fn child(tunnel: &Tunnel, local: &TunnelEnd, remote: &TunnelEnd, side: Side) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TunnelKind;
 
     fn name(word: &str) -> Name {
         Name::new(word).unwrap()
@@ -134,8 +132,10 @@ mod tests {
             name: name(word),
             initiator,
             responder: end("gateway-s", "172.28.28.28", &["10.3.0.0/16"]),
-            ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
-            esp: "aes256gcm16-ecp384".to_owned(),
+            kind: TunnelKind::Ipsec(Ipsec {
+                ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
+                esp: "aes256gcm16-ecp384".to_owned(),
+            }),
         }
     }
 
@@ -148,25 +148,33 @@ mod tests {
 
     #[test]
     fn the_initiator_of_one_tunnel_has_one_connection() {
-        insta::assert_snapshot!(swanctl_conf(&tunnels(), &name("gateway-a"), Esp::Kernel));
+        insta::assert_snapshot!(swanctl_conf(&tunnels(), &name("gateway-a"), Encryption::Kernel));
     }
 
     #[test]
     fn the_gateway_that_answers_two_tunnels_has_two_connections() {
-        insta::assert_snapshot!(swanctl_conf(&tunnels(), &name("gateway-s"), Esp::Userspace));
+        insta::assert_snapshot!(swanctl_conf(
+            &tunnels(),
+            &name("gateway-s"),
+            Encryption::Userspace
+        ));
     }
 
     #[test]
     fn a_node_where_no_tunnel_ends_has_no_connection() {
-        assert_eq!(connection(&tunnels()[0], &name("router"), Esp::Kernel), None);
-        assert_eq!(swanctl_conf(&tunnels(), &name("router"), Esp::Kernel), "connections {\n}\n");
+        assert_eq!(connection(&tunnels()[0], &name("router"), Encryption::Kernel), None);
+        assert_eq!(
+            swanctl_conf(&tunnels(), &name("router"), Encryption::Kernel),
+            "connections {\n}\n"
+        );
     }
 
     #[test]
     fn a_proposal_cannot_add_settings() {
         let mut hostile = tunnels()[0].clone();
-        hostile.esp = "aes256\n}\nsecrets {".to_owned();
-        let text = swanctl_conf([&hostile], &name("gateway-a"), Esp::Kernel);
+        let TunnelKind::Ipsec(ipsec) = &mut hostile.kind;
+        ipsec.esp = "aes256\n}\nsecrets {".to_owned();
+        let text = swanctl_conf([&hostile], &name("gateway-a"), Encryption::Kernel);
         assert!(text.contains(r#"esp_proposals = "aes256\n}\nsecrets {""#), "{text}");
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ipsec::{Esp, Section};
+use crate::ipsec::Section;
 use crate::model::{Readiness, Restart, Service};
 use crate::name::Name;
+use crate::object::Encryption;
 
 /// The daemon as Debian installs it.
 pub const CHARON: &str = "/usr/lib/ipsec/charon";
@@ -55,18 +56,18 @@ pub fn charon_service() -> Service {
 }
 
 /// The text of [`STRONGSWAN_CONF`].
-pub fn strongswan_conf(esp: Esp) -> String {
+pub fn strongswan_conf(encryption: Encryption) -> String {
     let socket = format!("unix://{VICI_SOCKET}");
     Section::new()
-        .section("charon", charon(esp, &socket))
+        .section("charon", charon(encryption, &socket))
         // swanctl(8), when people run it by hand.
         .section("swanctl", Section::new().value("socket", &socket))
         .to_text()
 }
 
-fn charon(esp: Esp, socket: &str) -> Section {
+fn charon(encryption: Encryption, socket: &str) -> Section {
     Section::new()
-        .value("load", load(esp))
+        .value("load", load(encryption))
         // ESP in user space takes eight of them for good: with eight the daemon never answers. One
         // waits with each tunnel that is being opened. A thread costs 8 KB of memory.
         .value("threads", 16)
@@ -84,7 +85,7 @@ fn charon(esp: Esp, socket: &str) -> Section {
         // Nobody hands out addresses over IKE here.
         .value("install_virtual_ip", "no")
         .section("filelog", Section::new().section("stderr", log()))
-        .section("plugins", plugins(esp, socket))
+        .section("plugins", plugins(encryption, socket))
 }
 
 /// What goes to the standard error stream, which a node's first process keeps.
@@ -99,27 +100,27 @@ fn log() -> Section {
         .value("flush_line", "yes")
 }
 
-fn load(esp: Esp) -> String {
-    let kernel: &[&str] = match esp {
-        Esp::Kernel => &["kernel-netlink"],
+fn load(encryption: Encryption) -> String {
+    let kernel: &[&str] = match encryption {
+        Encryption::Kernel => &["kernel-netlink"],
         // Of two plugins that can do ESP the first wins. The second is still needed for addresses
         // and routes. With the exclamation mark the daemon ends and says why if the first cannot
         // be loaded; without, it comes up, and crashes where there is no /dev/net/tun.
-        Esp::Userspace => &["kernel-libipsec!", "kernel-netlink"],
+        Encryption::Userspace => &["kernel-libipsec!", "kernel-netlink"],
     };
     [&PLUGINS[..], kernel].concat().join(" ")
 }
 
-fn plugins(esp: Esp, socket: &str) -> Section {
+fn plugins(encryption: Encryption, socket: &str) -> Section {
     let section = Section::new()
         .section("vici", Section::new().value("socket", socket))
         // Nothing that a lab may propose needs OpenSSL's legacy provider.
         .section("openssl", Section::new().value("load_legacy", "no"));
-    match esp {
-        Esp::Kernel => section,
+    match encryption {
+        Encryption::Kernel => section,
         // A tunnel may carry the address of its own other end (a default route, say). That needs
         // the daemon's packets to pass by the route into the tunnel.
-        Esp::Userspace => section
+        Encryption::Userspace => section
             .section("kernel-libipsec", Section::new().value("allow_peer_ts", "yes"))
             .section("kernel-netlink", Section::new().value("fwmark", format!("!{MARK}")))
             .section("socket-default", Section::new().value("fwmark", MARK)),
@@ -132,12 +133,12 @@ mod tests {
 
     #[test]
     fn the_kernels_esp_needs_no_plugin_for_it() {
-        insta::assert_snapshot!(strongswan_conf(Esp::Kernel));
+        insta::assert_snapshot!(strongswan_conf(Encryption::Kernel));
     }
 
     #[test]
     fn esp_in_user_space_comes_before_the_kernel() {
-        insta::assert_snapshot!(strongswan_conf(Esp::Userspace));
+        insta::assert_snapshot!(strongswan_conf(Encryption::Userspace));
     }
 
     #[test]

@@ -15,8 +15,6 @@ pub use daemon::{
 pub use message::{MessageError, values_message};
 pub use section::{Item, Key, Section};
 
-use serde::{Deserialize, Serialize};
-
 use crate::name::Name;
 
 /// Where swanctl(8) finds the connections of a node.
@@ -43,14 +41,4 @@ pub const INTERMEDIATE_FILE: &str = "intermediate.pem";
 /// The file name of a node's own key and certificate, in [`KEYS`] and [`CERTIFICATES`].
 pub fn credential_file(node: &Name) -> String {
     format!("{node}.pem")
-}
-
-/// Who encrypts the packets of a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Esp {
-    /// The kernel (xfrm).
-    Kernel,
-    /// The daemon itself, behind a TUN device (strongSwan's plugin `kernel-libipsec`).
-    Userspace,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{self, Limits, Readiness, Restart, Service, TunnelEnd, Via};
+use crate::model::{self, Ipsec, Limits, Readiness, Restart, Service, TunnelEnd, TunnelKind, Via};
 use crate::name::{InterfaceName, Name};
 use crate::object::*;
 
@@ -155,10 +155,9 @@ fn add_tunnel(objects: &mut Objects, it: &Variation, days: u32) {
         name: name("tunnel"),
         initiator: end(0),
         responder: end(1),
-        ike: String::new(),
-        esp: String::new(),
+        kind: TunnelKind::Ipsec(Ipsec { ike: String::new(), esp: String::new() }),
     };
-    objects.insert(Object::Tunnel(Tunnel { tunnel, esp: ipsec::Esp::Kernel }));
+    objects.insert(Object::Tunnel(Tunnel { tunnel, encryption: Encryption::Kernel }));
 }
 
 /// What is left of a lab when some of it was lost, and with each what it carried.

@@ -139,39 +139,28 @@ impl Ground<'_> {
         address
     }
 
-    /// A tunnel that ends here: this end and the other.
+    /// A tunnel that ends here: it, this end and the other.
     pub(super) fn tunnel(
         &self,
         word: &Word,
         problems: &mut Problems,
-    ) -> Option<(&TunnelEnd, &TunnelEnd)> {
+    ) -> Option<(&Tunnel, &TunnelEnd, &TunnelEnd)> {
         let name = self.tunnel_names.find(word, problems)?;
         // One that could not be resolved has a problem of its own.
         let tunnel = self.tunnels.get(&name)?;
-        let ends = self.ends(tunnel);
+        let ends = tunnel.seen_from(self.name);
         if ends.is_none() {
             let (one, other) = (&tunnel.initiator.node, &tunnel.responder.node);
             let problem = Problem::new(format!("tunnel {name} does not end at {}", self.name));
             problems.add(problem.at(word.place).hint(format!("it joins {one} and {other}")));
         }
-        ends
-    }
-
-    fn ends<'t>(&self, tunnel: &'t Tunnel) -> Option<(&'t TunnelEnd, &'t TunnelEnd)> {
-        let (one, other) = (&tunnel.initiator, &tunnel.responder);
-        if one.node == *self.name {
-            Some((one, other))
-        } else if other.node == *self.name {
-            Some((other, one))
-        } else {
-            None
-        }
+        ends.map(|(own, other)| (tunnel, own, other))
     }
 
     /// What the tunnels that end here carry, in both directions.
     pub(super) fn carried(&self) -> Vec<(IpNet, IpNet)> {
         let mut carried = Vec::new();
-        for (own, other) in self.tunnels.values().filter_map(|tunnel| self.ends(tunnel)) {
+        for (own, other) in self.tunnels.values().filter_map(|it| it.seen_from(self.name)) {
             for near in &own.carry {
                 for far in &other.carry {
                     if near.addr().is_ipv4() == far.addr().is_ipv4() {

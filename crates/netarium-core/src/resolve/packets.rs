@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::firewall::Way;
 use super::ground::Ground;
 use crate::firewall::{Packets, Payload, Ports};
+use crate::model::{Tunnel, TunnelKind};
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{Match, Word};
 
@@ -83,7 +84,7 @@ pub(super) fn resolve(
     let Some(word) = &written.tunnel else {
         return if problems.count() == before { vec![(packets, None)] } else { vec![] };
     };
-    let Some((own, peer)) = ground.tunnel(word, problems) else { return vec![] };
+    let Some((tunnel, own, peer)) = ground.tunnel(word, problems) else { return vec![] };
     if problems.count() > before {
         return vec![];
     }
@@ -98,11 +99,20 @@ pub(super) fn resolve(
     }
     let (from, to) = if way == Way::Input { (peer, own) } else { (own, peer) };
     let (from, to) = (vec![IpNet::from(from.address)], vec![IpNet::from(to.address)]);
-    [Payload::Ports([UDP].into(), IKE.to_vec()), Payload::Protocols([ESP].into())]
+    outer(tunnel)
         .into_iter()
         .map(|payload| Packets { from: from.clone(), to: to.clone(), payload, ..packets.clone() })
         .map(|packets| (packets, comment.clone()))
         .collect()
+}
+
+/// What the two ends of a tunnel send each other.
+fn outer(tunnel: &Tunnel) -> Vec<Payload> {
+    match tunnel.kind {
+        TunnelKind::Ipsec(_) => {
+            vec![Payload::Ports([UDP].into(), IKE.to_vec()), Payload::Protocols([ESP].into())]
+        }
+    }
 }
 
 fn tidy(prefixes: &[IpNet]) -> Vec<IpNet> {

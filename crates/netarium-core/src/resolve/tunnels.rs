@@ -7,10 +7,10 @@ use ipnet::IpNet;
 
 use super::{Context, Wired, names, segments};
 use crate::ipsec;
-use crate::model::{Tunnel, TunnelEnd, Via};
+use crate::model::{Ipsec, Tunnel, TunnelEnd, TunnelKind, Via};
 use crate::name::Name;
 use crate::problem::{Place, Placed, Problem, Problems};
-use crate::spec::{self, Ipsec, Spec, Word};
+use crate::spec::{self, Ends, Spec, Word};
 
 /// The proposals of a tunnel that names none.
 const IKE: &str = "aes256gcm16-prfsha384-ecp384";
@@ -27,26 +27,38 @@ pub(super) fn resolve(
     for (word, written) in &spec.tunnels {
         let name = names::part("tunnel", word, problems);
         let Some(written) = written else { continue };
-        let ends = ends(&written.ipsec, context, problems);
-        let ike = proposal(written.ipsec.ike.as_ref(), IKE, problems);
-        let esp = proposal(written.ipsec.esp.as_ref(), ESP, problems);
+        let ends = ends(written.ends(), context, problems);
+        let kind = kind(written, problems);
         if let (Some(name), Some((initiator, responder))) = (name, ends) {
-            check_pair(&mut pairs, word.place, [initiator.address, responder.address], problems);
-            tunnels.insert(name.clone(), Tunnel { name, initiator, responder, ike, esp });
+            let tunnel = Tunnel { name: name.clone(), initiator, responder, kind };
+            if tunnel.ipsec().is_some() {
+                check_pair(&mut pairs, word.place, &tunnel, problems);
+            }
+            tunnels.insert(name, tunnel);
         }
     }
     check_services(spec, &tunnels, problems);
     tunnels
 }
 
-/// Addresses are the identities of a tunnel's ends: of two tunnels between the same two, the second
+fn kind(written: &spec::Tunnel, problems: &mut Problems) -> TunnelKind {
+    match written {
+        spec::Tunnel::Ipsec(written) => TunnelKind::Ipsec(Ipsec {
+            ike: proposal(written.ike.as_ref(), IKE, problems),
+            esp: proposal(written.esp.as_ref(), ESP, problems),
+        }),
+    }
+}
+
+/// Addresses are the identities of IPsec's ends: of two tunnels between the same two, the second
 /// to open would push the first out (`unique = replace`, swanctl.conf(5)).
 fn check_pair(
     pairs: &mut BTreeMap<[IpAddr; 2], Place>,
     place: Place,
-    mut pair: [IpAddr; 2],
+    tunnel: &Tunnel,
     problems: &mut Problems,
 ) {
+    let mut pair = tunnel.ends().map(|end| end.address);
     pair.sort();
     if let Some(first) = pairs.get(&pair) {
         let message = format!("there is a tunnel between {} and {} already", pair[0], pair[1]);
@@ -57,11 +69,12 @@ fn check_pair(
     }
 }
 
-/// An end of a tunnel runs strongSwan's daemon as a service of its own.
+/// An end of an IPsec tunnel runs strongSwan's daemon as a service of its own.
 fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut Problems) {
     let ends: BTreeSet<&str> = tunnels
         .values()
-        .flat_map(|tunnel| [tunnel.initiator.node.as_str(), tunnel.responder.node.as_str()])
+        .filter(|tunnel| tunnel.ipsec().is_some())
+        .flat_map(|tunnel| tunnel.ends().map(|end| end.node.as_str()))
         .collect();
     let nodes = spec.nodes.iter().filter(|(word, _)| ends.contains(word.value.as_str()));
     for service in nodes.filter_map(|(_, node)| node.as_ref()).flat_map(|node| &node.services) {
@@ -86,12 +99,12 @@ fn proposal(word: Option<&Word>, default: &str, problems: &mut Problems) -> Stri
 }
 
 fn ends(
-    written: &Ipsec,
+    written: Ends<'_>,
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<(TunnelEnd, TunnelEnd)> {
     let carry = carried(written, context, problems);
-    let [first, second] = written.between.as_slice() else { return None };
+    let [first, second] = written.between else { return None };
     let first_end = End::find(first, context, problems);
     let second_end = End::find(second, context, problems);
     let (first_end, second_end) = (first_end?, second_end?);
@@ -216,7 +229,7 @@ fn addresses(one: &End<'_>, other: &End<'_>, problems: &mut Problems) -> Option<
 
 /// What is behind each end.
 fn carried(
-    written: &Ipsec,
+    written: Ends<'_>,
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<(Vec<IpNet>, Vec<IpNet>)> {

@@ -10,19 +10,34 @@ use crate::schema;
 
 /// A tunnel: the word for its kind, and what that kind needs.
 #[derive(Clone, Debug, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(rename_all = "lowercase")]
 #[non_exhaustive]
-pub struct Tunnel {
+pub enum Tunnel {
     /// An IPsec tunnel with IKEv2 (RFC 7296).
-    pub ipsec: Ipsec,
+    Ipsec(Ipsec),
 }
+
+/// The words for the kinds of tunnels.
+const KINDS: [&str; 1] = ["ipsec"];
 
 impl Tunnel {
     pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
         let mut table = Table::open("a tunnel", tree, problems)?;
-        let ipsec = table.need("ipsec", problems).and_then(|tree| Ipsec::read(tree, problems));
+        let named = KINDS.iter().filter(|kind| table.has(kind)).count();
+        if named != 1 {
+            let problem = Problem::new(format!("a tunnel is of one kind, and this one of {named}"));
+            problems.add(problem.at(table.place).hint(format!("write {}", KINDS.join(" or "))));
+        }
+        let ipsec = table.take("ipsec").and_then(|tree| Ipsec::read(tree, problems));
         table.close(problems);
-        Some(Self { ipsec: ipsec? })
+        ipsec.map(Self::Ipsec).filter(|_| named == 1)
+    }
+
+    /// What all kinds have: the two ends, and what is behind each.
+    pub fn ends(&self) -> Ends<'_> {
+        match self {
+            Self::Ipsec(it) => Ends { between: &it.between, carry: &it.carry, place: it.place },
+        }
     }
 }
 
@@ -48,6 +63,17 @@ pub struct Ipsec {
     pub esp: Option<Word>,
     /// Where it is.
     #[schemars(skip)]
+    pub place: Place,
+}
+
+/// The two ends of a tunnel of any kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends<'a> {
+    /// The two nodes, with their addresses.
+    pub between: &'a [TunnelEnd],
+    /// What is behind each end.
+    pub carry: &'a [Vec<Word>],
+    /// Where it says so.
     pub place: Place,
 }
 

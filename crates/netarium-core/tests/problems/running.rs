@@ -142,7 +142,7 @@ fn tunnels_are_checked() {
         (
             "nodes: {one: {}}\ntunnels: {t: {wireguard: {}}}",
             &[
-                "2:14: a tunnel has no ipsec",
+                "2:14: a tunnel is of one kind, and this one of 0 (write ipsec)",
                 "2:15: unknown key wireguard in a tunnel (there is only ipsec)",
             ],
         ),

@@ -36,6 +36,22 @@ impl NetworkNamespace {
     }
 }
 
+/// Calls `visit` in a new network namespace, on a thread of its own. With the thread it ends.
+///
+/// # Errors
+/// If the caller may make none.
+pub(crate) fn in_new_network<T: Send>(visit: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                give_this_thread_a_network()?;
+                Ok(visit())
+            })
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 impl AsFd for NetworkNamespace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -45,4 +61,11 @@ impl AsFd for NetworkNamespace {
 #[expect(clippy::disallowed_methods, reason = "this is the home of setns: see the module's page")]
 fn move_this_thread(namespace: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread of ours that ends with its visit")]
+#[expect(unsafe_code, reason = "see SAFETY")]
+fn give_this_thread_a_network() -> io::Result<()> {
+    // SAFETY: only the network of this thread changes; memory and descriptors stay shared.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?)
 }

@@ -32,7 +32,7 @@ pub(crate) fn a_service_that_cannot_start_is_named_and_the_lab_undone() {
     for words in ["alice/app", "no-such-program"] {
         assert!(error.contains(words), "{words} not in: {error}");
     }
-    lab.assert_nothing_left_but_lock();
+    lab.assert_nothing_left();
     lab.down();
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn the_last_words_of_a_service_that_fails_are_kept() {
     assert!(error.contains("alice/app") && error.contains('3'), "{error}");
     let log = lab.lab.failed_logs().join("alice/app.log");
     assert!(fs::read_to_string(log).unwrap().contains("last words"));
-    lab.assert_nothing_left_but_lock();
+    lab.assert_nothing_left();
     lab.down();
 }
 

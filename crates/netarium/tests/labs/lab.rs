@@ -158,18 +158,10 @@ impl TestLab {
         self.assert_nothing_left();
     }
 
-    fn assert_nothing_left(&self) {
+    /// Asserts that the lab is down and nothing of it is left.
+    pub(crate) fn assert_nothing_left(&self) {
         assert_eq!(self.lab.state(), State::Down);
         let left = self.left();
-        assert!(left.is_empty(), "left behind: {left:#?}");
-    }
-
-    /// Asserts that a failed `up` has left nothing but the file that it held locked.
-    pub(crate) fn assert_nothing_left_but_lock(&self) {
-        assert_eq!(self.lab.state(), State::Down);
-        let lock = self.data.labs().join(format!(".{}.lock", self.lab.name()));
-        let mut left = self.left();
-        left.retain(|it| *it != lock.display().to_string());
         assert!(left.is_empty(), "left behind: {left:#?}");
     }
 

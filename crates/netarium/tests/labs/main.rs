@@ -16,6 +16,7 @@ mod changes;
 mod examples;
 mod failures;
 mod faults;
+mod firewalls;
 mod node;
 mod places;
 mod segments;
@@ -104,6 +105,10 @@ fn tests() -> Vec<Trial> {
             a_service_is_added_changed_and_removed
             what_was_changed_by_hand_is_found_and_mended
             a_connection_through_an_untouched_node_survives;
+        firewalls:
+            a_firewall_that_was_changed_by_hand_is_found_and_mended
+            a_table_of_somebodys_own_is_left_alone
+            a_firewall_that_is_replaced_is_never_open;
         places:
             two_labs_and_two_segments_may_have_the_same_prefix
             long_names_in_a_deep_folder_work

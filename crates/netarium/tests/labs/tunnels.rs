@@ -37,7 +37,7 @@ pub(crate) fn a_tunnel_that_cannot_stand_is_named_and_the_lab_undone() {
     assert!(error.contains("west-east"), "{error}");
     let log = lab.lab.failed_logs().join("west/charon.log");
     assert!(fs::read_to_string(log).unwrap().contains("172.26.0.2"));
-    lab.assert_nothing_left_but_lock();
+    lab.assert_nothing_left();
     lab.down();
 }
 

@@ -140,6 +140,7 @@ impl<'a> Apply<'a> {
         match group {
             Group::Nodes(nodes) => self.create_nodes(&nodes, call),
             Group::Inits(inits) => self.start_nodes(&inits, call),
+            Group::Firewalls(firewalls) => self.load_firewalls(&firewalls, call),
             Group::Settings(node, settings) => self.write_settings(node, &settings, call),
             Group::One(number, step) => {
                 self.execute(step).map_err(|error| failed(step, &error))?;
@@ -172,7 +173,11 @@ impl<'a> Apply<'a> {
             // The keeper was started on the way here.
             Object::Lab(_) => silence_segments(),
             // These are not made one by one.
-            Object::Node(_) | Object::Sysctl(_) | Object::Init(_) | Object::Tunnel(_) => Ok(()),
+            Object::Node(_)
+            | Object::Sysctl(_)
+            | Object::Firewall(_)
+            | Object::Init(_)
+            | Object::Tunnel(_) => Ok(()),
             Object::Authority(it) => {
                 let authority = Authority::create(it, SystemTime::now())?;
                 authority.save(&self.order.folder.pki())?;
@@ -180,7 +185,6 @@ impl<'a> Apply<'a> {
                 Ok(())
             }
             Object::Segment(it) => Ok(wiring::create_segment(&mut self.segments, it)?),
-            Object::Firewall(it) => Ok(firewall::load(self.node(&it.node)?, &it.text)?),
             Object::Interface(it) => self.create_interface(it),
             Object::InterfaceSysctl(it) => {
                 let key = interface_key(it, it.interface.as_str());
@@ -256,6 +260,24 @@ impl<'a> Apply<'a> {
             self.nodes.insert(name.clone(), RunningNode::find(&self.order.folder, name)?);
         }
         Ok(self.nodes.get_mut(name).expect("it was put in if it was not there"))
+    }
+
+    /// Firewalls are put in place side by side.
+    fn load_firewalls(
+        &mut self,
+        firewalls: &[(usize, &Step, &object::Firewall)],
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
+        for (_, step, it) in firewalls {
+            self.node(&it.node).map_err(|error| failed(step, &error))?;
+        }
+        let tables = firewalls.iter().map(|(_, _, it)| (&self.nodes[&it.node], it.text.as_str()));
+        let loaded = firewall::load(&tables.collect::<Vec<_>>());
+        for ((number, step, _), result) in firewalls.iter().zip(loaded) {
+            result.map_err(|error| failed(step, &error.into()))?;
+            self.done(*number, step, call)?;
+        }
+        Ok(())
     }
 
     fn create_interface(&mut self, interface: &object::Interface) -> Result<()> {

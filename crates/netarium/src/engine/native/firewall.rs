@@ -1,20 +1,24 @@
 //! Firewalls of nodes: the text goes to nft(8), which is the host's, in the node's network
-//! namespace.
+//! namespace. Those of several nodes are put there side by side: nft mostly waits for the kernel.
 //!
-//! nft does not show a table in the words in which it was made. So what it shows right after is kept
-//! in the node's folder, and compared with what it shows later: a table that was changed by hand
-//! is found, whatever it was made from. What named sets hold is not compared, since traffic fills
-//! some of them.
+//! Whether somebody has changed a table since is told by the generation of the namespace's nftables,
+//! which is kept in the node's folder. Where it has moved on, somebody may also have changed a table
+//! of his own. nft does not show a table in the words in which it was made; so what it shows in the
+//! node is compared with what it shows of the same text in a namespace made for that. What
+//! named sets hold is not compared, since traffic fills some of them.
 
 use std::fs;
 use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 
-use netarium_core::nft::{REMOVAL, TABLE};
+use netarium_core::nft::{self, Table};
 use rustix::fs::{MemfdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
 
 use super::node::RunningNode;
-use super::worker::write_bytes;
+use super::worker::write_record;
+use crate::linux::namespace;
+use crate::linux::netlink::nftables_generation;
 use crate::linux::program::{Program, ProgramError};
 
 /// The program.
@@ -29,21 +33,50 @@ pub(crate) enum FirewallError {
     Pass(#[source] io::Error),
     #[error("the rules are not taken")]
     Nft(#[from] ProgramError),
+    #[error("cannot find out the generation of the node's nftables")]
+    Generation(#[source] io::Error),
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
 
 type Result<T> = std::result::Result<T, FirewallError>;
 
-/// Puts the table in place of the one that is there, in one transaction.
-///
-/// # Errors
-/// If nft does not take it: then nothing has changed.
-pub(crate) fn load(node: &RunningNode, text: &str) -> Result<()> {
-    read(node, text)?;
-    let listing = list(node)?;
+/// Puts each node's table in place of the one that is there, in one transaction a node. Answers in
+/// the order of the nodes; where nft does not take a text, nothing has changed.
+pub(crate) fn load(tables: &[(&RunningNode, &str)]) -> Vec<Result<()>> {
+    std::thread::scope(|scope| {
+        let loading: Vec<_> =
+            tables.iter().map(|&(node, text)| scope.spawn(move || load_one(node, text))).collect();
+        let loaded = loading.into_iter().map(|it| it.join());
+        loaded.map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+/// What is kept about a table that was made.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Made {
+    table: Table,
+    /// The generation of the namespace's nftables right after.
+    generation: u32,
+}
+
+impl Made {
+    fn recorded(node: &RunningNode) -> Option<Self> {
+        serde_json::from_slice(&fs::read(node.folder.firewall()).ok()?).ok()
+    }
+}
+
+fn load_one(node: &RunningNode, text: &str) -> Result<()> {
+    let table = Made::recorded(node).map_or(Table::First, |made| made.table.other());
+    let program = reading(&nft::placement(table, text))?;
+    let generation = node.namespace.enter(|| {
+        program.run_now()?;
+        nftables_generation().map_err(FirewallError::Generation)
+    });
+    let generation = generation.map_err(FirewallError::Enter)??;
     let path = node.folder.firewall();
-    write_bytes(&path, listing.as_bytes()).map_err(|source| FirewallError::Write { path, source })
+    write_record(&path, &Made { table, generation })
+        .map_err(|source| FirewallError::Write { path, source })
 }
 
 /// Takes the table away, if it is there.
@@ -51,7 +84,9 @@ pub(crate) fn load(node: &RunningNode, text: &str) -> Result<()> {
 /// # Errors
 /// If nft cannot.
 pub(crate) fn unload(node: &RunningNode) -> Result<()> {
-    read(node, REMOVAL)
+    let program = reading(&nft::removal())?;
+    node.namespace.enter(|| program.run_now()).map_err(FirewallError::Enter)??;
+    Ok(())
 }
 
 /// How the table is.
@@ -64,30 +99,39 @@ pub(crate) enum Found {
     Gone,
 }
 
-/// Looks at the table.
-pub(crate) fn look(node: &RunningNode) -> Found {
+/// Looks at the table that was made from `text`.
+pub(crate) fn look(node: &RunningNode, text: &str) -> Found {
+    let Some(made) = Made::recorded(node) else { return Found::Gone };
+    let generation = node.namespace.enter(|| nftables_generation().ok()).ok().flatten();
+    if generation == Some(made.generation) {
+        return Found::Unchanged;
+    }
+    let listed = node.namespace.enter(|| listing(made.table).run_now());
     // nft fails if there is no such table.
-    let Ok(listing) = list(node) else { return Found::Gone };
-    match fs::read(node.folder.firewall()) {
-        Ok(made) if made == listing.as_bytes() => Found::Unchanged,
-        _ => Found::Changed(listing),
+    let Ok(Ok(listed)) = listed else { return Found::Gone };
+    match show_anew(made.table, text) {
+        Ok(anew) if anew == listed.stdout => Found::Unchanged,
+        _ => Found::Changed(String::from_utf8_lossy(&listed.stdout).into_owned()),
     }
 }
 
-fn read(node: &RunningNode, text: &str) -> Result<()> {
+/// What nft shows of a table that has just been made from `text`.
+fn show_anew(table: Table, text: &str) -> Result<Vec<u8>> {
+    let program = reading(&nft::placement(table, text))?;
+    let shown = namespace::in_new_network(|| {
+        program.run_now()?;
+        listing(table).run_now()
+    });
+    Ok(shown.map_err(FirewallError::Enter)??.stdout)
+}
+
+fn reading(text: &str) -> Result<Program> {
     let input = in_memory(text).map_err(FirewallError::Pass)?;
-    run(node, Program::new(NFT).args(["-f", "-"]).stdin(input)).map(|_| ())
+    Ok(Program::new(NFT).args(["-f", "-"]).stdin(input))
 }
 
-fn list(node: &RunningNode) -> Result<String> {
-    let list = Program::new(NFT).args(["--stateless", "--terse", "list", "table"]).args(TABLE);
-    run(node, list)
-}
-
-/// A program that is started on a thread in the namespace is in it too.
-fn run(node: &RunningNode, program: Program) -> Result<String> {
-    let ended = node.namespace.enter(|| program.run_now()).map_err(FirewallError::Enter)?;
-    Ok(String::from_utf8_lossy(&ended?.stdout).into_owned())
+fn listing(table: Table) -> Program {
+    Program::new(NFT).args(["--stateless", "--terse", "list", "table"]).args(table.words())
 }
 
 /// A file without a name, read from its beginning.

@@ -1,7 +1,7 @@
 //! Which steps are done together: neighbours of one kind that do not wait for each other.
 
 use netarium_core::name::Name;
-use netarium_core::object::{Init, Node, Object, Sysctl};
+use netarium_core::object::{Firewall, Init, Node, Object, Sysctl};
 use netarium_core::plan::Step;
 
 /// The most nodes that are on their way at a time: enough for all processors, few enough that none
@@ -15,6 +15,8 @@ pub(super) enum Group<'a> {
     Nodes(Vec<(usize, &'a Step, &'a Node)>),
     /// First processes are started.
     Inits(Vec<(usize, &'a Step, &'a Init)>),
+    /// Firewalls are put in place.
+    Firewalls(Vec<(usize, &'a Step, &'a Firewall)>),
     /// Settings of a node are written.
     Settings(&'a Name, Vec<(usize, &'a Step, &'a Sysctl)>),
     /// A step of its own.
@@ -33,6 +35,10 @@ pub(super) fn groups<'a>(steps: &[(usize, &'a Step)]) -> Vec<Group<'a>> {
                 inits.push((number, step, it));
             }
             (
+                Some(Group::Firewalls(firewalls)),
+                Step::Create(Object::Firewall(it)) | Step::Replace(Object::Firewall(it)),
+            ) if firewalls.len() < MOST => firewalls.push((number, step, it)),
+            (
                 Some(Group::Settings(node, settings)),
                 Step::Create(Object::Sysctl(it)) | Step::Replace(Object::Sysctl(it)),
             ) if **node == it.node => settings.push((number, step, it)),
@@ -47,6 +53,9 @@ fn first(number: usize, step: &Step) -> Group<'_> {
     match step {
         Step::Create(Object::Node(it)) => Group::Nodes(vec![(number, step, it)]),
         Step::Create(Object::Init(it)) => Group::Inits(vec![(number, step, it)]),
+        Step::Create(Object::Firewall(it)) | Step::Replace(Object::Firewall(it)) => {
+            Group::Firewalls(vec![(number, step, it)])
+        }
         Step::Create(Object::Sysctl(it)) | Step::Replace(Object::Sysctl(it)) => {
             Group::Settings(&it.node, vec![(number, step, it)])
         }
@@ -66,7 +75,8 @@ mod tests {
     #[test]
     fn every_step_is_in_one_group_and_in_its_order() {
         let text = "image: host\nsegments: {lan: 10.0.0.0/24}\nnodes:\n  \
-                    a: {interfaces: {lan: 10.0.0.1}}\n  b: {interfaces: {lan: 10.0.0.2}}\n";
+                    a: {interfaces: {lan: 10.0.0.1}, nat: [{masquerade: lan}]}\n  \
+                    b: {interfaces: {lan: 10.0.0.2}, nat: [{masquerade: lan}]}\n";
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
         let features = Feature::ALL.into_iter().collect();
         let steps = diff(&desired(&model, &features, &Outside::default()).unwrap().objects, &Objects::default());
@@ -76,12 +86,13 @@ mod tests {
             .map(|group| match group {
                 Group::Nodes(it) => it.iter().map(|(number, ..)| *number).collect(),
                 Group::Inits(it) => it.iter().map(|(number, ..)| *number).collect(),
+                Group::Firewalls(it) => it.iter().map(|(number, ..)| *number).collect(),
                 Group::Settings(_, it) => it.iter().map(|(number, ..)| *number).collect(),
                 Group::One(number, _) => vec![number],
             })
             .collect();
         assert!(groups.iter().flatten().copied().eq(0..steps.len()));
         let pairs = groups.iter().filter(|group| group.len() == 2).count();
-        assert_eq!(pairs, 2, "two nodes and two first processes");
+        assert_eq!(pairs, 3, "two nodes, two firewalls and two first processes");
     }
 }

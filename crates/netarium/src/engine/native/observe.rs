@@ -185,7 +185,7 @@ impl<'a> Look<'a> {
     }
 
     fn firewall(&mut self, recorded: &object::Firewall) -> Option<object::Firewall> {
-        let found = firewall::look(&self.nodes.get(&recorded.node)?.node);
+        let found = firewall::look(&self.nodes.get(&recorded.node)?.node, &recorded.text);
         let id = Id::Firewall(recorded.node.clone());
         match found {
             Found::Unchanged => Some(recorded.clone()),

@@ -117,8 +117,10 @@ async fn load_all(
 ) -> Result<(), TunnelStepError> {
     let mut loading = JoinSet::new();
     for (node, end) in ends {
-        let connections: Vec<Section> =
-            tunnels.iter().filter_map(|it| ipsec::connection(&it.tunnel, node, it.esp)).collect();
+        let connections: Vec<Section> = tunnels
+            .iter()
+            .filter_map(|it| ipsec::connection(&it.tunnel, node, it.encryption))
+            .collect();
         loading.spawn(load(node.clone(), Arc::clone(end), connections, deadline));
     }
     while let Some(result) = loading.join_next().await {

@@ -3,6 +3,7 @@
 //! The crates that know the wire format change often; no type of theirs leaves this module. A
 //! [`Netlink`] works on the network namespace that it was opened in, from wherever it is used.
 
+mod generation;
 mod socket;
 
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 
+pub(crate) use generation::nftables_generation;
 pub(crate) use socket::NetlinkError;
 use socket::Socket;
 

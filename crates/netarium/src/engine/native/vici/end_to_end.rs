@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use netarium_core::ipsec::{
-    CHARON, Esp, REVOCATION_LISTS, STRONGSWAN_CONF, SWANCTL_CONF, VICI_SOCKET,
-};
+use netarium_core::ipsec::{CHARON, REVOCATION_LISTS, STRONGSWAN_CONF, SWANCTL_CONF, VICI_SOCKET};
 use netarium_core::ipsec::{connection, strongswan_conf, swanctl_conf};
-use netarium_core::model::{Tunnel, TunnelEnd};
+use netarium_core::model::{Ipsec, Tunnel, TunnelEnd, TunnelKind};
 use netarium_core::name::Name;
-use netarium_core::object;
+use netarium_core::object::{self, Encryption};
 use tokio::time::Instant;
 
 use super::initiate::initiate;
@@ -163,8 +161,10 @@ fn tunnel() -> Tunnel {
         name: name("a-to-cloud"),
         initiator: end("gateway-a", "172.26.26.1", "10.1.0.0/16"),
         responder: end("gateway-s", "172.26.26.2", "10.3.0.0/16"),
-        ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
-        esp: "aes256gcm16-ecp384".to_owned(),
+        kind: TunnelKind::Ipsec(Ipsec {
+            ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
+            esp: "aes256gcm16-ecp384".to_owned(),
+        }),
     }
 }
 
@@ -188,7 +188,7 @@ fn pair() -> [Daemon; 2] {
         node.must(&format!("ip address add {outside} dev wire"));
         node.must(&format!("ip address add {inside} dev lo"));
         node.must("ip link set wire up");
-        node.write(STRONGSWAN_CONF, &strongswan_conf(Esp::Userspace));
+        node.write(STRONGSWAN_CONF, &strongswan_conf(Encryption::Userspace));
     }
     a.must("ip route add default via 172.26.26.2");
     s.must("ip route add default via 172.26.26.1");
@@ -207,7 +207,7 @@ async fn pair_with_files(wanted: fn(&str) -> bool) -> [Daemon; 2] {
         for file in credential.files().iter().filter(|file| wanted(&file.path)) {
             node.write(&file.path, file.content);
         }
-        node.write(SWANCTL_CONF, &swanctl_conf([&tunnel()], &name(word), Esp::Userspace));
+        node.write(SWANCTL_CONF, &swanctl_conf([&tunnel()], &name(word), Encryption::Userspace));
     }
     a.start().await;
     s.start().await;
@@ -221,7 +221,7 @@ async fn load_both(nodes: [&Daemon; 2], credentials: [&Credential; 2], tunnels: 
     // The responder first, as always.
     for at in [1, 0] {
         let node = &credentials[at].object().node;
-        let connections = [connection(tunnels[at], node, Esp::Userspace).unwrap()];
+        let connections = [connection(tunnels[at], node, Encryption::Userspace).unwrap()];
         load(&nodes[at].root, &connections, credentials[at]).await.unwrap();
     }
 }
@@ -315,7 +315,8 @@ async fn a_tunnel_that_does_not_come_up_tells_the_daemons_own_reason() {
 
     let friend = issue(&ours, "gateway-a", "172.26.26.1");
     let mut other = tunnel.clone();
-    other.ike = "aes128gcm16-prfsha256-ecp256".to_owned();
+    let TunnelKind::Ipsec(ipsec) = &mut other.kind;
+    ipsec.ike = "aes128gcm16-prfsha256-ecp256".to_owned();
     load_both([&a, &s], [&friend, &s_credential], [&other, &tunnel]).await;
     let refused = initiate(&tunnel, &a.root, &s.root, soon(5000)).await.unwrap_err();
     println!("{refused}");
