@@ -8,6 +8,7 @@ use netarium_core::feature::{Feature, Features};
 use netarium_core::object::Objects;
 use netarium_core::plan::{diff, record};
 use netarium_core::resolve::load;
+use netarium_core::uplink::Outside;
 
 /// What must exist for the lab to be up, if it is one.
 fn objects(bytes: &[u8]) -> Option<Objects> {

@@ -60,11 +60,14 @@ pub enum Transit {
 impl Transit {
     /// The address in a prefix between the router and pasta.
     pub fn within(self, prefix: &IpNet) -> IpNet {
-        host(prefix, match self {
-            Self::Near => 1,
-            Self::Far => 2,
-            Self::NameServer => 3,
-        })
+        host(
+            prefix,
+            match self {
+                Self::Near => 1,
+                Self::Far => 2,
+                Self::NameServer => 3,
+            },
+        )
     }
 }
 
@@ -128,9 +131,8 @@ impl WayOut {
     /// What is in `/etc/resolv.conf` of a node (resolv.conf(5)), if it has a name server.
     pub(crate) fn resolv_conf(&self, node: &Name) -> Option<String> {
         let lines = self.name_servers().map(|it| format!("nameserver {it}\n"));
-        Some(lines.collect()).filter(|text: &String| {
-            self.uplink.nodes.contains(node) && !text.is_empty()
-        })
+        Some(lines.collect())
+            .filter(|text: &String| self.uplink.nodes.contains(node) && !text.is_empty())
     }
 
     pub(crate) fn object(&self, model: &Model) -> Uplink {
@@ -298,7 +300,8 @@ impl Chains {
     /// What nodes may send out, and whereto.
     fn out(&mut self, uplink: &Uplink) {
         let own = uplink.gateways.iter().chain(&uplink.transit).map(IpNet::trunc);
-        let closed: Vec<IpNet> = blocked(&own.chain(uplink.blocked.iter().copied()).collect::<Vec<_>>());
+        let closed: Vec<IpNet> =
+            blocked(&own.chain(uplink.blocked.iter().copied()).collect::<Vec<_>>());
         for (is_ipv4, family) in [(true, "ip"), (false, "ip6")] {
             let of_family = |address: &IpAddr| address.is_ipv4() == is_ipv4;
             let to = closed.iter().filter(|it| of_family(&it.addr())).map(IpNet::to_string);
@@ -311,11 +314,7 @@ impl Chains {
             if from.is_empty() {
                 continue;
             }
-            let place = if is_ipv4 {
-                format!("!= {NOWHERE}")
-            } else {
-                SOMEWHERE.to_owned()
-            };
+            let place = if is_ipv4 { format!("!= {NOWHERE}") } else { SOMEWHERE.to_owned() };
             let from = from.join(", ");
             line(
                 &mut self.forward,

@@ -15,6 +15,7 @@ use netarium_core::nft;
 use netarium_core::object::{Object, Objects};
 use netarium_core::plan::diff;
 use netarium_core::resolve::load;
+use netarium_core::uplink::Outside;
 
 fn labs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs");
@@ -93,8 +94,11 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
     let wanted = desired(&model, &poor, &Outside::default()).unwrap();
     assert_eq!(wanted.notes, [Note::BridgeForMacvlan, Note::UserspaceEsp]);
     let bare = [Feature::Ipv6].into_iter().collect();
-    let refused: Vec<String> =
-        desired(&model, &bare, &Outside::default()).unwrap_err().iter().map(ToString::to_string).collect();
+    let refused: Vec<String> = desired(&model, &bare, &Outside::default())
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(refused.len(), model.segments.len() + model.tunnels.len());
     assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
     assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");

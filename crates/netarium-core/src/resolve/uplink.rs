@@ -163,9 +163,7 @@ fn free(taken: &[IpNet]) -> Option<([IpNet; 2], [IpNet; 2])> {
     });
     let v6 = (0_u16..1 << 15).map(|number| {
         let subnets = [number << 1, (number << 1) | 1];
-        subnets.map(|it| {
-            net(Ipv6Addr::new(0xfd6e, 0x6574, 0x6172, it, 0, 0, 0, 0).into(), 64)
-        })
+        subnets.map(|it| net(Ipv6Addr::new(0xfd6e, 0x6574, 0x6172, it, 0, 0, 0, 0).into(), 64))
     });
     let (v4, v6) = (v4.into_iter().find(is_free)?, v6.into_iter().find(is_free)?);
     Some(([v4[0], v6[0]], [v4[1], v6[1]]))
@@ -192,7 +190,8 @@ fn published(linked: &[(&Word, &spec::Node)], problems: &mut Problems) -> Vec<Pu
             if let Some((port, first)) =
                 ports.clone().find_map(|port| Some((port, *seen.get(&(one.protocol, port))?)))
             {
-                let message = format!("port {port}/{} of the host is published twice", one.protocol);
+                let message =
+                    format!("port {port}/{} of the host is published twice", one.protocol);
                 let hint = "it leads to one port of one node, whatever the address";
                 let problem = Problem::new(message).at(word.place).hint(hint);
                 problems.add(problem.note(first, "the first is here"));

@@ -13,8 +13,10 @@ use netarium_core::plan::Step;
 
 use super::lock::Lock;
 use super::{Lab, LabError, Result};
+use crate::engine::native::pasta;
 use crate::engine::native::worker::{Answer, Order, Task};
 use crate::event::{Event, Report};
+use crate::failure::Failure;
 use crate::linux::cgroup::Cgroups;
 use crate::linux::stage::{Running, Stage, StageError};
 use crate::node_program;
@@ -72,6 +74,17 @@ impl Lab {
                 }
                 Some(Answer::Born(nodes)) => {
                     self.limit(steps, &nodes, report)?;
+                    running.go_on().await.map_err(LabError::Stage)?;
+                }
+                Some(Answer::Pasta(number)) => {
+                    if let Some(Object::Uplink(uplink)) = steps.get(number).map(Step::object) {
+                        let started = pasta::start(&self.folder, uplink).await;
+                        let failed =
+                            |it: Failure| it.while_doing(format!("cannot {}", steps[number]));
+                        started
+                            .map_err(LabError::Stage)?
+                            .map_err(|failure| LabError::Step(failed(failure)))?;
+                    }
                     running.go_on().await.map_err(LabError::Stage)?;
                 }
                 Some(Answer::Opened { step, algorithms, tries }) => {

@@ -25,6 +25,12 @@ pub enum LabError {
     /// A program that loads firewalls is missing.
     #[error("cannot make the lab's firewalls")]
     Program(#[source] crate::linux::program::ProgramError),
+    /// A program that the way out needs is missing.
+    #[error("cannot make the lab's way out")]
+    WayOut(#[source] crate::linux::program::ProgramError),
+    /// The host's network cannot be looked at.
+    #[error("cannot find out how this host is connected")]
+    Outside(#[source] crate::outside::OutsideError),
     /// An image is not to be had.
     #[error("cannot make image {image} ready")]
     Image {
@@ -79,7 +85,7 @@ impl LabError {
             Self::Refused(_) => {
                 Some("`netarium doctor` tells what this machine has and lacks".to_owned())
             }
-            Self::Program(source) => source.hint(),
+            Self::Program(source) | Self::WayOut(source) => source.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Folder { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {

@@ -68,6 +68,9 @@ pub(crate) enum Answer {
     /// These nodes were created. If any of them has limits the worker waits for a word, so that the
     /// caller can put their first processes, by number, where limits are kept.
     Born(Vec<(Name, u32)>),
+    /// The step with this number makes the way out, and all is ready for pasta. The worker waits for a
+    /// word: it is in the lab's network, and pasta must be started in the host's.
+    Pasta(usize),
     /// The step with this number was done.
     Did(usize),
     /// The tunnel of the step with this number stands.
