@@ -343,6 +343,7 @@ fn nfproto(published: &Published) -> &'static str {
 pub fn arguments(uplink: &Uplink) -> Vec<String> {
     let fixed = [
         "--foreground",
+        "--quiet",
         "--stderr",
         "--no-dhcp",
         "--no-dhcpv6",

@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ use netarium_core::uplink::arguments;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::DumpableBehavior;
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use super::keeper::Keeper;
-use super::worker::write_record;
+use super::worker::{self, write_record};
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::clone::{self, Child, Side, into_namespaces};
@@ -129,10 +129,18 @@ pub(crate) fn stage(call: &Call) -> i32 {
         Ok(order) => order,
         Err(error) => return tell(call, Answer::Failed(Failure::of(&error))),
     };
-    match run(&order, call) {
-        Ok(()) => tell(call, Answer::Ready),
-        Err(error) => tell(call, Answer::Failed(Failure::of(&error).with_hint(hint(&error)))),
-    }
+    let answer = match enter(&order.folder) {
+        Ok(Place::Outside(child)) => return worker::outside(&child, call),
+        Ok(Place::Inside(network)) => run(&order, &network),
+        Err(error) => Err(error),
+    };
+    tell(
+        call,
+        match answer {
+            Ok(()) => Answer::Ready,
+            Err(error) => Answer::Failed(Failure::of(&error).with_hint(hint(&error))),
+        },
+    )
 }
 
 fn tell(call: &Call, answer: Answer) -> i32 {
@@ -154,9 +162,8 @@ fn hint(error: &PastaError) -> Option<String> {
     })
 }
 
-fn run(order: &Order, call: &Call) -> Result<(), PastaError> {
+fn run(order: &Order, network: &NetworkNamespace) -> Result<(), PastaError> {
     let log_path = order.folder.uplink_log();
-    let network = enter(&order.folder)?;
     for published in &order.uplink.published {
         try_port(published)?;
     }
@@ -167,7 +174,7 @@ fn run(order: &Order, call: &Call) -> Result<(), PastaError> {
     let child = match into_namespaces(0).map_err(PastaError::Follow)? {
         Side::Child => {
             drop(open);
-            clone::end(become_pasta(&gate, &network, log, &order.uplink));
+            clone::end(become_pasta(&gate, network, log, &order.uplink));
         }
         Side::Parent(child) => child,
     };
@@ -178,17 +185,26 @@ fn run(order: &Order, call: &Call) -> Result<(), PastaError> {
         .and_then(|process| write_record(&path, &process))
         .map_err(|source| PastaError::Write { path, source })?;
     retry_on_intr(|| rustix::io::write(&open, b".")).map_err(follow)?;
-    wait_until_ready(&child, call.lifeline(), &order.folder)
+    wait_until_ready(&child, &order.folder)
 }
 
-/// Enters the lab's user namespace, as root of it, and lets the next child be born in its process
-/// namespace. The network stays the host's; that of the lab comes back.
+/// In which of the two processes the caller is.
+enum Place {
+    Outside(Child),
+    Inside(NetworkNamespace),
+}
+
+/// Enters the lab's user and process namespaces, as root of the lab. The network stays the host's; that
+/// of the lab comes back.
+///
+/// The process inside is a child, so that pasta, a child of that, is the keeper's to reap: left to the
+/// host's first process, it could hold up the end of the lab.
 #[expect(
     clippy::disallowed_methods,
     reason = "here a process enters a lab, to leave a child there"
 )]
-fn enter(folder: &LabFolder) -> Result<NetworkNamespace, PastaError> {
-    let inside = || -> io::Result<NetworkNamespace> {
+fn enter(folder: &LabFolder) -> Result<Place, PastaError> {
+    let inside = || -> io::Result<Place> {
         let keeper = Keeper::recorded(folder).map(Keeper::process);
         let keeper = keeper.ok_or(io::ErrorKind::NotFound)?;
         let single = IdMap::of_caller().map_err(io::Error::other)?.is_single();
@@ -196,8 +212,16 @@ fn enter(folder: &LabFolder) -> Result<NetworkNamespace, PastaError> {
         let pidfd = keeper.open()?;
         rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), namespaces)?;
         clone::become_root(single)?;
+        // Else its files in /proc are out of reach for its own children.
         rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
-        NetworkNamespace::of(keeper.pid)
+        let network = NetworkNamespace::of(keeper.pid)?;
+        match into_namespaces(0)? {
+            Side::Parent(child) => Ok(Place::Outside(child)),
+            Side::Child => {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+                Ok(Place::Inside(network))
+            }
+        }
     };
     inside().map_err(PastaError::Enter)
 }
@@ -241,26 +265,18 @@ fn become_pasta(gate: &OwnedFd, network: &NetworkNamespace, mut log: File, uplin
     1
 }
 
-fn wait_until_ready(
-    child: &Child,
-    lifeline: BorrowedFd<'_>,
-    folder: &LabFolder,
-) -> Result<(), PastaError> {
+fn wait_until_ready(child: &Child, folder: &LabFolder) -> Result<(), PastaError> {
     let filters = filters("self").map_err(PastaError::Follow)?;
     let deadline = Instant::now() + PATIENCE;
     let pause = PAUSE.try_into().expect("it is short");
     loop {
-        let mut watched = [
-            PollFd::new(&child.pidfd, PollFlags::IN),
-            PollFd::from_borrowed_fd(lifeline, PollFlags::empty()),
-        ];
+        let mut watched = [PollFd::new(&child.pidfd, PollFlags::IN)];
         retry_on_intr(|| poll(&mut watched, Some(&pause)))
             .map_err(|error| PastaError::Follow(error.into()))?;
         if !watched[0].revents().is_empty() {
             return Err(PastaError::Ended(last_words(folder, LAST_LINES)));
         }
-        let is_late = Instant::now() > deadline;
-        if is_late || !watched[1].revents().is_empty() {
+        if Instant::now() > deadline {
             process::kill(&child.pidfd).map_err(PastaError::Follow)?;
             return Err(PastaError::Late(last_words(folder, LAST_LINES)));
         }

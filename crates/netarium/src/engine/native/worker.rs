@@ -135,7 +135,7 @@ pub(crate) fn stage(call: &Call) -> i32 {
 }
 
 /// What the process outside of the lab's namespaces does: it ends with the one inside.
-fn outside(child: &Child, call: &Call) -> i32 {
+pub(super) fn outside(child: &Child, call: &Call) -> i32 {
     let status = child.wait_or_end_with(call.lifeline()).ok().flatten();
     status.and_then(|status| status.code()).unwrap_or(1)
 }
