@@ -3,28 +3,26 @@
 //! Where a feature is missing the fallback is chosen here, and said in a [`Note`]; where there is
 //! none, the lab is refused before anything is made.
 
+mod tunnels;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
-use crate::ipsec;
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, Tunnel, TunnelKind, UPLINK};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment, TunnelKind, UPLINK};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
-    Address, Authority, Credential, Encryption, File, Firewall, ImageRef, Init, Interface,
-    InterfaceSysctl, Lab, LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
-    Segment as SegmentObject, SegmentLink, Sysctl, Tunnel as TunnelObject,
+    Address, Encryption, File, Firewall, ImageRef, Init, Interface, InterfaceSysctl, Lab,
+    LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
+    Segment as SegmentObject, SegmentLink, Sysctl,
 };
 use crate::uplink::{self, Outside, WayOut};
-
-/// How long the lab's certificates are valid: they should outlive a course.
-const CERTIFICATE_DAYS: u32 = 3650;
 
 /// Everything that must exist, and what was chosen in place of what the machine lacks.
 #[derive(Clone, Debug)]
@@ -106,7 +104,7 @@ pub fn desired(
     for (name, node) in &model.nodes {
         add_node(&mut objects, name, node, &mut hosts, &mut choice);
     }
-    add_tunnels(&mut objects, model, &choice);
+    tunnels::add(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
 }
 
@@ -230,12 +228,14 @@ fn add_node(
         image: ImageRef::from(&node.image),
         limits: node.limits,
     }));
-    add_sysctls(objects, name, node, choice);
-    if !node.firewall.is_empty() {
-        let text = nft::render(&node.firewall);
+    let carried = tunnels::carried_ipv6(hosts.model, name, choice);
+    add_sysctls(objects, name, node, &carried, choice);
+    let guards = tunnels::guards(hosts.model, name, choice);
+    if !node.firewall.is_empty() || !guards.is_empty() {
+        let text = nft::render(&node.firewall, &guards);
         objects.insert(Object::Firewall(Firewall { node: name.clone(), text }));
     }
-    add_interfaces(objects, hosts.model, name, node, choice);
+    add_interfaces(objects, hosts.model, (name, node), &carried, choice);
     let leads_nowhere = |route: &&model::Route| {
         choice.way_out.as_ref().is_some_and(|way_out| {
             let is_way_out = route.via.interface().is_some_and(|it| it.as_str() == UPLINK);
@@ -275,7 +275,13 @@ fn file(node: &Name, path: &str, content: Arc<str>) -> Object {
 
 /// Settings that every node has, so that a lab does not depend on the host's: a new network
 /// namespace takes many of them over from the first one (`net.core.devconf_inherit_init_net`).
-fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice) {
+fn add_sysctls(
+    objects: &mut Objects,
+    name: &Name,
+    node: &Node,
+    carried: &CarriedIpv6,
+    choice: &Choice,
+) {
     // The kernel itself sets the second when the first is changed (net/ipv4/devinet.c,
     // inet_forward_change), so no other value would last.
     let (forward, accept_redirects) = match node.forwarding {
@@ -299,8 +305,15 @@ fn add_sysctls(objects: &mut Objects, name: &Name, node: &Node, choice: &Choice)
             // its neighbours: for seconds it would forward nothing.
             ("net/ipv6/conf/default/accept_dad", "0"),
             ("net/ipv6/conf/default/accept_ra", "0"),
-            // An interface without IPv6 addresses stays silent in IPv6.
-            ("net/ipv6/conf/default/disable_ipv6", "1"),
+            // An interface without IPv6 addresses stays silent in IPv6. That of a program that
+            // encrypts is not there yet when it would have to be told otherwise.
+            (
+                "net/ipv6/conf/default/disable_ipv6",
+                match carried {
+                    CarriedIpv6::ByDevice => "0",
+                    CarriedIpv6::ByInterface(_) | CarriedIpv6::No => "1",
+                },
+            ),
         ]);
     }
     let mut add = |key: &str, value: &str| {
@@ -341,8 +354,8 @@ fn interface_key<'a>(
 fn add_interfaces(
     objects: &mut Objects,
     model: &Model,
-    name: &Name,
-    node: &Node,
+    (name, node): (&Name, &Node),
+    carried: &CarriedIpv6,
     choice: &mut Choice,
 ) {
     for interface in &node.interfaces {
@@ -363,13 +376,15 @@ fn add_interfaces(
             .filter(|address| way_out.is_none_or(|it| it.has(address)))
             .copied()
             .collect();
-        if addresses.iter().any(is_ipv6) {
+        let speaks_ipv6 = addresses.iter().any(is_ipv6)
+            || *carried == CarriedIpv6::ByInterface(interface.name.clone());
+        if choice.ipv6 && (speaks_ipv6 || *carried == CarriedIpv6::ByDevice) {
             objects.insert(Object::InterfaceSysctl(InterfaceSysctl {
                 node: name.clone(),
                 interface: interface.name.clone(),
                 family: "ipv6".to_owned(),
                 key: "disable_ipv6".to_owned(),
-                value: "0".to_owned(),
+                value: if speaks_ipv6 { "0" } else { "1" }.to_owned(),
             }));
         }
         for address in addresses {
@@ -445,47 +460,4 @@ fn host_lines<'a>(
 ) -> String {
     let addresses = interfaces.into_iter().flat_map(|it| &it.addresses);
     addresses.map(|address| format!("{} {name}\n", address.addr())).collect()
-}
-
-fn add_tunnels(objects: &mut Objects, model: &Model, choice: &Choice) {
-    let ipsec = model.tunnels.values().filter(|it| it.ipsec().is_some());
-    let ends: BTreeSet<&Name> =
-        ipsec.flat_map(|it| [&it.initiator.node, &it.responder.node]).collect();
-    if !ends.is_empty() {
-        let days = CERTIFICATE_DAYS;
-        objects.insert(Object::Authority(Authority { lab: model.lab.clone(), days }));
-    }
-    for node in ends {
-        add_gateway(objects, model, node, choice.encryption);
-    }
-    for tunnel in model.tunnels.values() {
-        let encryption = match tunnel.kind {
-            TunnelKind::Ipsec(_) => choice.encryption,
-        };
-        objects.insert(Object::Tunnel(TunnelObject { tunnel: tunnel.clone(), encryption }));
-    }
-}
-
-/// What a node with IPsec tunnels needs besides them: strongSwan, its configuration and its credential.
-fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: Encryption) {
-    let tunnels: Vec<&Tunnel> = model
-        .tunnels
-        .values()
-        .filter(|it| it.ipsec().is_some() && it.seen_from(node).is_some())
-        .collect();
-    let addresses: BTreeSet<IpAddr> =
-        tunnels.iter().filter_map(|it| it.seen_from(node)).map(|(own, _)| own.address).collect();
-    objects.insert(Object::Credential(Credential {
-        node: node.clone(),
-        addresses: addresses.into_iter().collect(),
-    }));
-    let daemon = ipsec::strongswan_conf(encryption);
-    objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));
-    let connections = ipsec::swanctl_conf(tunnels, node, encryption);
-    objects.insert(file(node, ipsec::SWANCTL_CONF, connections.into()));
-    objects.insert(Object::Service(NodeService {
-        node: node.clone(),
-        service: ipsec::charon_service(),
-        reads: vec![ipsec::STRONGSWAN_CONF.to_owned()],
-    }));
 }

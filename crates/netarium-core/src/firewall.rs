@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::name::InterfaceName;
+use crate::name::{InterfaceName, Name};
 
 /// The firewall and the address translation of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -38,6 +38,34 @@ impl Firewall {
         let hooks = [&self.input, &self.output, &self.forward];
         hooks.iter().all(|hook| hook.is_none()) && self.raw.is_none() && self.nat.is_empty()
     }
+}
+
+/// What a tunnel of a node carries: it goes by the tunnel, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The tunnel.
+    pub tunnel: Name,
+    /// How it is seen that a packet goes by the tunnel.
+    pub passage: Passage,
+    /// The UDP ports at which the node itself sends and receives what is encrypted.
+    pub ports: Vec<u16>,
+    /// The addresses of this end and of the other.
+    pub ends: (IpAddr, IpAddr),
+    /// The interface with the address of this end.
+    pub outer: InterfaceName,
+    /// The prefixes behind this end.
+    pub near: Vec<IpNet>,
+    /// The prefixes behind the other.
+    pub far: Vec<IpNet>,
+}
+
+/// How it is seen that a packet goes by a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It goes out, or comes in, by this device of a program that encrypts.
+    Device(String),
+    /// A policy of the kernel's IPsec has taken it.
+    Policy,
 }
 
 /// The rules of one hook.
@@ -186,6 +214,8 @@ pub enum Change {
     Source {
         /// Where it comes from.
         from: Vec<IpNet>,
+        /// Where it goes to; everywhere if empty.
+        towards: Vec<IpNet>,
         /// Where it goes out; everywhere if empty.
         outgoing: Vec<InterfaceName>,
         /// The first and the last of the sources that it may get.
@@ -193,6 +223,8 @@ pub enum Change {
     },
     /// What goes there goes elsewhere.
     Destination {
+        /// Where it comes from; everywhere if empty.
+        from: Vec<IpNet>,
         /// The address that it goes to.
         address: IpAddr,
         /// The protocol and the ports that it goes to; all if `None`.
@@ -204,6 +236,10 @@ pub enum Change {
     },
     /// What goes to these ports anywhere goes to a port of the node itself.
     Redirect {
+        /// Where it comes from; everywhere if empty.
+        from: Vec<IpNet>,
+        /// Where it goes to; everywhere if empty.
+        towards: Vec<IpNet>,
         /// The protocol and the ports that it goes to.
         ports: (u8, Ports),
         /// Where it comes in; everywhere if empty.
@@ -230,4 +266,11 @@ impl Change {
             (address, None) => address.to_string(),
         }
     }
+}
+
+/// The same addresses in the fewest prefixes: none is in another, as nft(8) wants it.
+pub(crate) fn tidy(prefixes: &[IpNet]) -> Vec<IpNet> {
+    let mut prefixes = IpNet::aggregate(&prefixes.to_vec());
+    prefixes.sort();
+    prefixes
 }

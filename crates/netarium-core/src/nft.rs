@@ -6,6 +6,8 @@
 //! replaced a hundred times). So there are two names that take turns: the new table is made under the
 //! one, and in the same transaction the old one is deleted under the other.
 
+mod guard;
+
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -13,7 +15,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::firewall::{
-    Change, Firewall, Hook, Nat, Packets, Payload, Policy, Ports, Rule, State, Tunnelled, Verdict,
+    Change, Firewall, Guard, Hook, Nat, Packets, Payload, Policy, Ports, Rule, State, Tunnelled,
+    Verdict,
 };
 use crate::name::InterfaceName;
 
@@ -70,11 +73,8 @@ const NEIGHBOURS: &str =
 /// Path MTU discovery, without which IPv6 does not work (RFC 8201).
 const TOO_BIG: &str = "icmpv6 type packet-too-big accept";
 
-/// The two families, with nftables' word for each.
-const FAMILIES: [(bool, &str); 2] = [(true, "ip"), (false, "ip6")];
-
-/// What is in the table.
-pub fn render(firewall: &Firewall) -> String {
+/// What is in the table, with guards for what the node's tunnels carry.
+pub fn render(firewall: &Firewall, guards: &[Guard]) -> String {
     let mut text = Text(String::new());
     let hooks = [
         ("input", &firewall.input, Some("iifname \"lo\" accept")),
@@ -87,6 +87,7 @@ pub fn render(firewall: &Firewall) -> String {
         }
     }
     text.translations(firewall);
+    text.guards(guards);
     if let Some(raw) = &firewall.raw {
         raw.lines().for_each(|line| text.line(1, line));
     }
@@ -206,9 +207,6 @@ fn rule(rule: &Rule) -> Vec<String> {
 /// The words for packets, once for each family if that makes a difference.
 fn packets(packets: &Packets) -> Vec<Vec<String>> {
     let both = |words: Vec<String>| vec![words];
-    let of_family = |list: &[IpNet], is_ipv4: bool| -> Vec<IpNet> {
-        list.iter().copied().filter(|it| it.addr().is_ipv4() == is_ipv4).collect()
-    };
     let mut begin = interfaces("iifname", &packets.incoming);
     begin.extend(interfaces("oifname", &packets.outgoing));
     let states = states(&packets.states);
@@ -217,26 +215,35 @@ fn packets(packets: &Packets) -> Vec<Vec<String>> {
         return both([begin, payload(&packets.payload, true), states].concat());
     }
     let mut lines = Vec::new();
-    for (is_ipv4, word) in FAMILIES {
-        let mut line = begin.clone();
-        let mut possible = true;
-        for (key, list) in [("saddr", &packets.from), ("daddr", &packets.to)] {
-            let own: Vec<String> = of_family(list, is_ipv4).iter().map(short).collect();
-            possible &= list.is_empty() || !own.is_empty();
-            if !own.is_empty() {
-                line.push(format!("{word} {key} {}", set(&own)));
-            }
+    for is_ipv4 in [true, false] {
+        let Some(addresses) = between(&packets.from, &packets.to, is_ipv4) else { continue };
+        if let Payload::Icmp(v4, v6) = &packets.payload
+            && (if is_ipv4 { v4 } else { v6 }).is_empty()
+        {
+            continue;
         }
-        if let Payload::Icmp(v4, v6) = &packets.payload {
-            possible &= !(if is_ipv4 { v4 } else { v6 }).is_empty();
-        }
-        if possible {
-            line.extend(payload(&packets.payload, is_ipv4));
-            line.extend(states.iter().cloned());
-            lines.push(line);
-        }
+        let payload = payload(&packets.payload, is_ipv4);
+        lines.push([&begin[..], &addresses, &payload, &states].concat());
     }
     lines
+}
+
+/// The words for packets of one family from some of these prefixes to some of those; everywhere is
+/// meant by none. Nothing if no packet can be like that.
+fn between(from: &[IpNet], to: &[IpNet], is_ipv4: bool) -> Option<Vec<String>> {
+    let word = if is_ipv4 { "ip" } else { "ip6" };
+    let mut words = Vec::new();
+    for (key, list) in [("saddr", from), ("daddr", to)] {
+        let own = list.iter().filter(|it| it.addr().is_ipv4() == is_ipv4);
+        let own: Vec<String> = own.map(short).collect();
+        if own.is_empty() && !list.is_empty() {
+            return None;
+        }
+        if !own.is_empty() {
+            words.push(format!("{word} {key} {}", set(&own)));
+        }
+    }
+    Some(words)
 }
 
 fn interfaces(key: &str, names: &[InterfaceName]) -> Vec<String> {
@@ -306,28 +313,31 @@ fn translation(nat: &Nat) -> Vec<String> {
         Change::Masquerade { outgoing } => {
             vec![joined(interfaces("oifname", outgoing), vec!["masquerade".to_owned()])]
         }
-        Change::Source { from, outgoing, to: (first, last) } => {
+        Change::Source { from, towards, outgoing, to: (first, last) } => {
             let family = if first.is_ipv4() { "ip" } else { "ip6" };
-            let own: Vec<_> = from
-                .iter()
-                .filter(|it| it.addr().is_ipv4() == first.is_ipv4())
-                .map(short)
-                .collect();
             let to = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            let words =
-                vec![format!("{family} saddr {}", set(&own)), format!("snat {family} to {to}")];
+            let mut words = between(from, towards, first.is_ipv4()).unwrap_or_default();
+            words.push(format!("snat {family} to {to}"));
             vec![joined(interfaces("oifname", outgoing), words)]
         }
-        Change::Destination { address, ports, incoming, to } => {
+        Change::Destination { from, address, ports, incoming, to } => {
             let family = if address.is_ipv4() { "ip" } else { "ip6" };
-            let mut words = vec![format!("{family} daddr {address}")];
+            let mut words = between(from, &[], address.is_ipv4()).unwrap_or_default();
+            words.push(format!("{family} daddr {address}"));
             words.extend(ports.as_ref().map(port));
             words.push(format!("dnat {family} to {}", Change::destination(*to)));
             vec![joined(interfaces("iifname", incoming), words)]
         }
-        Change::Redirect { ports, incoming, to } => {
-            let words = vec![port(ports), format!("redirect to :{to}")];
-            vec![joined(interfaces("iifname", incoming), words)]
+        Change::Redirect { from, towards, ports, incoming, to } => {
+            let end = [port(ports), format!("redirect to :{to}")];
+            let line = |words: Vec<String>| {
+                joined(interfaces("iifname", incoming), [&words[..], &end].concat())
+            };
+            if from.is_empty() && towards.is_empty() {
+                return vec![line(vec![])];
+            }
+            let families = [true, false];
+            families.into_iter().filter_map(|it| between(from, towards, it)).map(line).collect()
         }
     }
 }

@@ -139,8 +139,8 @@ words! {
     Port { "type": "integer", "minimum": 1, "maximum": 65535 }
     /// A URL
     HttpUrl { "type": "string", "pattern": "^http://", "examples": ["http://10.0.0.1:8080/"] }
-    /// No answer at all
-    Blocked { "const": "blocked" }
+    /// No answer, or a tunnel that does not stand
+    ExpectWord { "enum": ["blocked", "dropped", "rejected", "down"] }
     /// The status of an HTTP response
     Status { "type": "integer", "minimum": 100, "maximum": 599 }
 }
@@ -236,7 +236,7 @@ pub(crate) enum ReadyForm {
 #[schemars(rename = "Expect", untagged)]
 #[expect(dead_code, reason = "the schema is made from its shape")]
 pub(crate) enum ExpectForm {
-    Blocked(Blocked),
+    Word(ExpectWord),
     Status(Status),
     Answer(Answer),
 }

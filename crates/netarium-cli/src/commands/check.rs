@@ -29,7 +29,7 @@ pub(crate) async fn check(context: &Context, arguments: Check) -> anyhow::Result
     let model = lab.file()?.model;
     let selection = match arguments.only.is_empty() {
         true => Selection::All,
-        false => Selection::Named(arguments.only.into_iter().collect()),
+        false => Selection::Matching(arguments.only.into_iter().collect()),
     };
     let report = |result: &CheckResult| {
         if context.style.form == Form::Text {

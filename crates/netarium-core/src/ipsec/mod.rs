@@ -3,16 +3,20 @@
 //! One tree of settings ([`Section`]) is both the text that swanctl(8) reads and the message that
 //! the daemon takes over VICI, so the two cannot differ. Nothing here talks to a daemon.
 
+mod association;
 mod connection;
 mod daemon;
 mod message;
+mod proposal;
 mod section;
 
+pub use association::{Child, Sa};
 pub use connection::{connection, swanctl_conf};
 pub use daemon::{
     CHARON, STRONGSWAN_CONF, VICI_SOCKET, charon_service, service_name, strongswan_conf,
 };
 pub use message::{MessageError, values_message};
+pub use proposal::{Algorithms, Proposal, allows_any};
 pub use section::{Item, Key, Section};
 
 use crate::name::Name;
@@ -31,6 +35,12 @@ pub const AUTHORITIES: &str = "/etc/swanctl/x509ca";
 
 /// Where swanctl(8) finds revocation lists.
 pub const REVOCATION_LISTS: &str = "/etc/swanctl/x509crl";
+
+/// The UDP ports of IKE, and of IKE and ESP behind a translation of addresses (RFC 7296, RFC 3948).
+pub const PORTS: [u16; 2] = [500, 4500];
+
+/// The TUN device of a daemon that encrypts itself.
+pub const DEVICE: &str = "ipsec0";
 
 /// The file name, in [`AUTHORITIES`] and [`REVOCATION_LISTS`], of what the root has signed.
 pub const ROOT_FILE: &str = "root.pem";

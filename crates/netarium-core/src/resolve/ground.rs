@@ -8,10 +8,14 @@ use ipnet::IpNet;
 
 use super::names::Names;
 use super::{Context, Wired, segments};
+use crate::firewall::tidy;
 use crate::model::{Tunnel, TunnelEnd};
 use crate::name::{InterfaceName, Name};
 use crate::problem::{Problem, Problems, suggestion};
 use crate::spec::Word;
+
+/// A tunnel, the end of it that is the node, and the other.
+pub(super) type Joined<'c> = (&'c Tunnel, &'c TunnelEnd, &'c TunnelEnd);
 
 /// One node, and all that its rules can name.
 pub(super) struct Ground<'c> {
@@ -75,9 +79,7 @@ impl Ground<'_> {
                 None => whole = false,
             }
         }
-        let mut found = IpNet::aggregate(&found);
-        found.sort();
-        whole.then_some(found)
+        whole.then(|| tidy(&found))
     }
 
     fn party(&self, word: &Word, problems: &mut Problems) -> Option<Vec<IpNet>> {
@@ -140,11 +142,7 @@ impl Ground<'_> {
     }
 
     /// A tunnel that ends here: it, this end and the other.
-    pub(super) fn tunnel(
-        &self,
-        word: &Word,
-        problems: &mut Problems,
-    ) -> Option<(&Tunnel, &TunnelEnd, &TunnelEnd)> {
+    pub(super) fn tunnel(&self, word: &Word, problems: &mut Problems) -> Option<Joined<'_>> {
         let name = self.tunnel_names.find(word, problems)?;
         // One that could not be resolved has a problem of its own.
         let tunnel = self.tunnels.get(&name)?;

@@ -78,7 +78,7 @@ fn model(spec: &Spec, default_name: &str, problems: &mut Problems) -> Option<Mod
     let mut nodes = nodes(spec, &images, &mut context, problems);
     let tunnels = tunnels::resolve(spec, &context, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
-    let checks = checks::resolve(spec, &context, problems);
+    let checks = checks::resolve(spec, &context, &tunnels, problems);
     let uplink = context.uplinks.model();
     Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks, uplink })
 }

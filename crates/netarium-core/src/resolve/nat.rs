@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::ground::Ground;
+use ipnet::IpNet;
+
+use super::ground::{Ground, Joined};
 use super::packets;
-use crate::firewall::{Change, Nat, Ports, Tunnelled};
+use crate::firewall::{Change, Nat, Ports, Tunnelled, tidy};
+use crate::model::TunnelEnd;
 use crate::problem::{Problem, Problems};
 use crate::spec::{self, Word};
 
@@ -17,33 +20,93 @@ pub(super) fn resolve(
     let before = problems.count();
     let incoming = ground.interfaces(&written.incoming, problems);
     let outgoing = ground.interfaces(&written.outgoing, problems);
+    let from = ground.parties(&written.from, problems);
+    let tunnel = written.tunnel.as_ref().and_then(|word| ground.tunnel(word, problems));
+    check_tunnel(written, problems);
+    let behind = |ipv4: Option<bool>| behind(tunnel, ipv4);
     let change = if !written.masquerade.is_empty() {
-        idle(written, &["in", "out", "to"], "masquerade", problems);
+        idle(written, &["in", "out", "from", "to", "tunnel"], "masquerade", problems);
         let outgoing = ground.interfaces(&written.masquerade, problems);
         outgoing.map(|outgoing| Change::Masquerade { outgoing })
     } else if !written.snat.is_empty() {
-        idle(written, &["in"], "snat", problems);
-        source(written, ground, problems)
-            .zip(outgoing)
-            .map(|((from, to), outgoing)| Change::Source { from, outgoing, to })
+        idle(written, &["in", "from"], "snat", problems);
+        source(written, ground, problems).zip(outgoing).map(|((from, to), outgoing)| {
+            let (_, towards) = behind(Some(to.0.is_ipv4()));
+            Change::Source { from, towards, outgoing, to }
+        })
     } else if let Some(word) = &written.dnat {
         idle(written, &["out"], "dnat", problems);
-        destination(word, written, ground, problems).zip(incoming).map(
-            |((address, ports, to), incoming)| Change::Destination { address, ports, incoming, to },
-        )
+        let found = destination(word, written, ground, problems);
+        let from = from.zip(found.as_ref()).and_then(|(from, (address, ..))| {
+            comes_from(written, (word, *address), from, tunnel, problems)
+        });
+        found.zip(from).zip(incoming).map(|(((address, ports, to), from), incoming)| {
+            Change::Destination { from, address, ports, incoming, to }
+        })
     } else if let Some(word) = &written.redirect {
         idle(written, &["out"], "redirect", problems);
-        redirect(word, written, problems)
-            .zip(incoming)
-            .map(|((ports, to), incoming)| Change::Redirect { ports, incoming, to })
+        let found = redirect(word, written, problems).zip(from).zip(incoming);
+        found.map(|(((ports, to), from), incoming)| {
+            let (towards, behind) = behind(None);
+            let from = if tunnel.is_some() { behind } else { from };
+            Change::Redirect { from, towards, ports, incoming, to }
+        })
     } else {
         None
     };
     let tunnels = match &written.tunnels {
         Some(tunnels) if tunnels.value => Tunnelled::Changed,
+        _ if written.tunnel.is_some() => Tunnelled::Changed,
         _ => Tunnelled::Left,
     };
     change.filter(|_| problems.count() == before).map(|change| Nat { change, tunnels })
+}
+
+/// What is behind this end of a tunnel and what behind the other, of one family if that is known.
+fn behind(tunnel: Option<Joined<'_>>, ipv4: Option<bool>) -> (Vec<IpNet>, Vec<IpNet>) {
+    let of_family = |end: &TunnelEnd| {
+        let fits = |prefix: &&IpNet| ipv4.is_none_or(|ipv4| prefix.addr().is_ipv4() == ipv4);
+        tidy(&end.carry.iter().filter(fits).copied().collect::<Vec<_>>())
+    };
+    tunnel.map_or_else(Default::default, |(_, own, peer)| (of_family(own), of_family(peer)))
+}
+
+/// A tunnel says itself where what comes out of it comes from, and that it is meant.
+fn check_tunnel(written: &spec::Nat, problems: &mut Problems) {
+    if written.tunnel.is_none() {
+        return;
+    }
+    if let Some(word) = written.from.first() {
+        let problem = Problem::new("from and tunnel do not go together").at(word.place);
+        problems.add(problem.hint("the tunnel says that already"));
+    }
+    if let Some(tunnels) = written.tunnels.as_ref().filter(|it| !it.value) {
+        let problem = Problem::new("what a tunnel carries is to be changed, and is not");
+        problems.add(problem.at(tunnels.place).hint("leave tunnels out"));
+    }
+}
+
+/// Where what goes to `address` comes from, of its family: everywhere if nothing says otherwise.
+fn comes_from(
+    written: &spec::Nat,
+    (word, address): (&Word, IpAddr),
+    from: Vec<IpNet>,
+    tunnel: Option<Joined<'_>>,
+    problems: &mut Problems,
+) -> Option<Vec<IpNet>> {
+    if let Some((name, own)) = tunnel.map(|(it, own, _)| (&it.name, own)) {
+        if !own.carry.iter().any(|prefix| prefix.contains(&address)) {
+            let message = format!("tunnel {name} carries nothing to {address}");
+            problems.at(word.place, message);
+        }
+        return Some(behind(tunnel, Some(address.is_ipv4())).1);
+    }
+    let fits = |prefix: &IpNet| prefix.addr().is_ipv4() == address.is_ipv4();
+    let of_family: Vec<IpNet> = from.iter().copied().filter(fits).collect();
+    if let Some(word) = written.from.first().filter(|_| of_family.is_empty()) {
+        mixed(word, problems);
+    }
+    Some(of_family)
 }
 
 /// Complains of keys that mean nothing for this kind.
@@ -51,7 +114,9 @@ fn idle(written: &spec::Nat, keys: &[&str], kind: &str, problems: &mut Problems)
     let places = [
         ("in", written.incoming.first()),
         ("out", written.outgoing.first()),
+        ("from", written.from.first()),
         ("to", written.to.as_ref()),
+        ("tunnel", written.tunnel.as_ref()),
     ];
     for (key, word) in places {
         if let Some(word) = word.filter(|_| keys.contains(&key)) {
@@ -73,7 +138,7 @@ fn source(
     written: &spec::Nat,
     ground: &Ground<'_>,
     problems: &mut Problems,
-) -> Option<(Vec<ipnet::IpNet>, (IpAddr, IpAddr))> {
+) -> Option<(Vec<IpNet>, (IpAddr, IpAddr))> {
     let from = ground.parties(&written.snat, problems);
     let word = to(written, "172.28.28.28", problems)?;
     let range = word.split_once('-').and_then(|(first, last)| {

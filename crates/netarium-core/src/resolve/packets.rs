@@ -6,7 +6,8 @@ use ipnet::IpNet;
 
 use super::firewall::Way;
 use super::ground::Ground;
-use crate::firewall::{Packets, Payload, Ports};
+use crate::firewall::{Packets, Payload, Ports, tidy};
+use crate::ipsec;
 use crate::model::{Tunnel, TunnelKind};
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{Match, Word};
@@ -29,9 +30,6 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const ESP: u8 = 50;
 const WITH_PORTS: [u8; 3] = [TCP, UDP, 132];
-
-/// IKE, and IKE and ESP behind a translation of addresses (RFC 7296, RFC 3948).
-const IKE: [Ports; 2] = [Ports { first: 500, last: 500 }, Ports { first: 4500, last: 4500 }];
 
 /// Types of ICMP (RFC 792) and of ICMPv6 (RFC 4443, RFC 4861, RFC 3810), in the words of nft(8).
 const ICMP_TYPES: [&str; 11] = [
@@ -74,20 +72,20 @@ pub(super) fn resolve(
     problems: &mut Problems,
 ) -> Vec<(Packets, Option<String>)> {
     let before = problems.count();
-    if written.tunnel.is_some() {
-        check_tunnel(way, written, problems);
+    let tunnel = written.tunnel.as_ref().map(|word| (word, ground.tunnel(word, problems)));
+    if let Some((word, found)) = &tunnel {
+        let joins_hosts = found.is_some_and(|(tunnel, ..)| tunnel.joins_hosts());
+        check_tunnel(way, (word, joins_hosts), written, problems);
         if problems.count() > before {
             return vec![];
         }
     }
     let packets = plain(way, written, ground, problems);
-    let Some(word) = &written.tunnel else {
-        return if problems.count() == before { vec![(packets, None)] } else { vec![] };
-    };
-    let Some((tunnel, own, peer)) = ground.tunnel(word, problems) else { return vec![] };
     if problems.count() > before {
         return vec![];
     }
+    let Some((word, found)) = tunnel else { return vec![(packets, None)] };
+    let Some((tunnel, own, peer)) = found else { return vec![] };
     let comment = Some(format!("tunnel {}", word.value));
     if way == Way::Forward {
         let sides = [(&own.carry, &peer.carry), (&peer.carry, &own.carry)];
@@ -99,6 +97,10 @@ pub(super) fn resolve(
     }
     let (from, to) = if way == Way::Input { (peer, own) } else { (own, peer) };
     let (from, to) = (vec![IpNet::from(from.address)], vec![IpNet::from(to.address)]);
+    if tunnel.joins_hosts() {
+        // IKE and ESP are among what the two send each other, unless the match says otherwise.
+        return vec![(Packets { from, to, ..packets }, comment)];
+    }
     outer(tunnel)
         .into_iter()
         .map(|payload| Packets { from: from.clone(), to: to.clone(), payload, ..packets.clone() })
@@ -110,21 +112,28 @@ pub(super) fn resolve(
 fn outer(tunnel: &Tunnel) -> Vec<Payload> {
     match tunnel.kind {
         TunnelKind::Ipsec(_) => {
-            vec![Payload::Ports([UDP].into(), IKE.to_vec()), Payload::Protocols([ESP].into())]
+            let ports = ipsec::PORTS.map(|port| Ports { first: port, last: port });
+            vec![Payload::Ports([UDP].into(), ports.to_vec()), Payload::Protocols([ESP].into())]
         }
     }
 }
 
-fn tidy(prefixes: &[IpNet]) -> Vec<IpNet> {
-    let mut prefixes = IpNet::aggregate(&prefixes.to_vec());
-    prefixes.sort();
-    prefixes
-}
-
-/// A tunnel says itself who sends and receives, and, outside of `forward`, what.
-fn check_tunnel(way: Way, written: &Match, problems: &mut Problems) {
+/// A tunnel says itself who sends and receives, and, outside of `forward`, what, unless it carries
+/// what the node itself sends and receives.
+fn check_tunnel(
+    way: Way,
+    (tunnel, joins_hosts): (&Word, bool),
+    written: &Match,
+    problems: &mut Problems,
+) {
+    if joins_hosts && way == Way::Forward {
+        let message = format!("tunnel {} carries nothing that is forwarded", tunnel.value);
+        let problem = Problem::new(message).at(tunnel.place);
+        problems
+            .add(problem.hint("it joins two nodes, not what is behind them: write from and to"));
+    }
     let mut idle = vec![("from", &written.from), ("to", &written.to)];
-    if way != Way::Forward {
+    if way != Way::Forward && !joins_hosts {
         idle.extend([
             ("protocol", &written.protocol),
             ("port", &written.port),

@@ -77,7 +77,14 @@ fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut 
         .flat_map(|tunnel| tunnel.ends().map(|end| end.node.as_str()))
         .collect();
     let nodes = spec.nodes.iter().filter(|(word, _)| ends.contains(word.value.as_str()));
-    for service in nodes.filter_map(|(_, node)| node.as_ref()).flat_map(|node| &node.services) {
+    let nodes: Vec<&spec::Node> = nodes.filter_map(|(_, node)| node.as_ref()).collect();
+    let names = nodes.iter().flat_map(|node| &node.interfaces).filter_map(|it| it.name.as_ref());
+    for word in names.filter(|word| word.value == ipsec::DEVICE) {
+        let problem = Problem::new(format!("a tunnel end has an interface {} already", word.value));
+        problems
+            .add(problem.at(word.place).hint("strongSwan's is called that: call yours otherwise"));
+    }
+    for service in nodes.into_iter().flat_map(|node| &node.services) {
         let daemon = ipsec::service_name();
         if service.name.value == daemon.as_str() {
             let problem = Problem::new(format!("a tunnel end has a service {daemon} already"));
@@ -103,7 +110,7 @@ fn ends(
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<(TunnelEnd, TunnelEnd)> {
-    let carry = carried(written, context, problems);
+    let carry = written.carry.map(|carry| carried(carry, written.place, context, problems));
     let [first, second] = written.between else { return None };
     let first_end = End::find(first, context, problems);
     let second_end = End::find(second, context, problems);
@@ -114,7 +121,10 @@ fn ends(
         return None;
     }
     let (one, other) = addresses(&first_end, &second_end, problems)?;
-    let (one_carries, other_carries) = carry?;
+    let (one_carries, other_carries) = match carry {
+        Some(carry) => carry?,
+        None => (vec![IpNet::from(one)], vec![IpNet::from(other)]),
+    };
     Some((
         TunnelEnd { node: first_end.node.clone(), address: one, carry: one_carries },
         TunnelEnd { node: second_end.node.clone(), address: other, carry: other_carries },
@@ -229,12 +239,13 @@ fn addresses(one: &End<'_>, other: &End<'_>, problems: &mut Problems) -> Option<
 
 /// What is behind each end.
 fn carried(
-    written: Ends<'_>,
+    carry: &[Vec<Word>],
+    place: Place,
     context: &Context<'_>,
     problems: &mut Problems,
 ) -> Option<(Vec<IpNet>, Vec<IpNet>)> {
     let sides: Vec<Option<Vec<Placed<IpNet>>>> =
-        written.carry.iter().map(|words| side(words, context, problems)).collect();
+        carry.iter().map(|words| side(words, context, problems)).collect();
     let [Some(one), Some(other)] = sides.as_slice() else { return None };
     for prefix in other {
         if let Some(same) = one.iter().find(|same| same.value == prefix.value) {
@@ -244,7 +255,7 @@ fn carried(
     }
     let fits = |a: &IpNet, b: &IpNet| a.addr().is_ipv4() == b.addr().is_ipv4();
     if !one.iter().any(|a| other.iter().any(|b| fits(a, b))) {
-        let place = written.carry.iter().flatten().next().map_or(written.place, |it| it.place);
+        let place = carry.iter().flatten().next().map_or(place, |it| it.place);
         problems.at(place, "the tunnel carries nothing: one end is IPv4, the other IPv6");
     }
     let values = |side: &[Placed<IpNet>]| side.iter().map(|prefix| prefix.value).collect();

@@ -140,7 +140,7 @@ fn taken(spec: &Spec) -> Vec<IpNet> {
         .flat_map(|it| &it.prefixes)
         .chain(interfaces.flat_map(|it| &it.addresses))
         .chain(nodes().flat_map(|node| &node.routes).map(|route| &route.to))
-        .chain(tunnels.flat_map(|it| it.ends().carry.iter().flatten()));
+        .chain(tunnels.flat_map(|it| it.ends().carry.into_iter().flatten().flatten()));
     let read = |word: &Word| {
         word.parse::<IpNet>().ok().or_else(|| word.parse::<IpAddr>().ok().map(IpNet::from))
     };

@@ -111,8 +111,8 @@ pub struct Match {
     /// What connection tracking says of them.
     #[schemars(with = "Option<schema::OneOrMany<State>>")]
     pub state: Vec<Placed<State>>,
-    /// In `input` and `output`: IKE and ESP with the other end of this tunnel. In `forward`: what it
-    /// carries.
+    /// In `input` and `output`: IKE and ESP with the other end of this tunnel, and what it carries
+    /// if that is between its two ends. In `forward`: what it carries.
     #[schemars(with = "Option<schema::Name>")]
     pub tunnel: Option<Word>,
     /// Where it is.
@@ -140,6 +140,9 @@ pub struct Nat {
     /// The new address, with a port where one was named, or the new port.
     #[schemars(with = "Option<schema::NatTo>")]
     pub to: Option<Word>,
+    /// Only what comes from this address, prefix, node or segment; for `dnat` and `redirect`.
+    #[schemars(with = "Option<schema::OneOrMany<schema::Party>>")]
+    pub from: Vec<Word>,
     /// Only what comes in by this segment or interface.
     #[schemars(rename = "in", with = "Option<schema::OneOrMany<schema::SegmentOrInterface>>")]
     pub incoming: Vec<Word>,
@@ -149,6 +152,9 @@ pub struct Nat {
     /// Whether what tunnels carry is changed too. Default: `false`.
     #[schemars(with = "Option<bool>")]
     pub tunnels: Option<Placed<bool>>,
+    /// Only what comes out of this tunnel, for `dnat` and `redirect`, or goes into it, for `snat`.
+    #[schemars(with = "Option<schema::Name>")]
+    pub tunnel: Option<Word>,
     /// Where it is.
     #[schemars(skip)]
     pub place: Place,
@@ -257,9 +263,10 @@ impl Nat {
         let mut table = Table::open("a translation", tree, problems)?;
         let mut take = |key| table.take(key).map_or_else(Vec::new, |it| words(key, it, problems));
         let (masquerade, snat) = (take("masquerade"), take("snat"));
-        let (incoming, outgoing) = (take("in"), take("out"));
+        let (incoming, outgoing, from) = (take("in"), take("out"), take("from"));
         let mut take = |key| table.take(key).and_then(|tree| word(key, tree, problems));
         let (dnat, redirect, to) = (take("dnat"), take("redirect"), take("to"));
+        let tunnel = take("tunnel");
         let tunnels = table.take("tunnels").and_then(|tree| truth("tunnels", tree, problems));
         let place = table.place;
         let kinds = ["masquerade", "snat", "dnat", "redirect"];
@@ -271,7 +278,18 @@ impl Nat {
                 .add(problem.at(place).hint("write one of masquerade, snat, dnat and redirect"));
         }
         table.close(problems);
-        let nat = Self { masquerade, snat, dnat, redirect, to, incoming, outgoing, tunnels, place };
-        (named == 1).then_some(nat)
+        (named == 1).then_some(Self {
+            masquerade,
+            snat,
+            dnat,
+            redirect,
+            to,
+            from,
+            incoming,
+            outgoing,
+            tunnels,
+            tunnel,
+            place,
+        })
     }
 }

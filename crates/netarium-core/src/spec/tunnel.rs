@@ -36,7 +36,9 @@ impl Tunnel {
     /// What all kinds have: the two ends, and what is behind each.
     pub fn ends(&self) -> Ends<'_> {
         match self {
-            Self::Ipsec(it) => Ends { between: &it.between, carry: &it.carry, place: it.place },
+            Self::Ipsec(it) => {
+                Ends { between: &it.between, carry: it.carry.as_deref(), place: it.place }
+            }
         }
     }
 }
@@ -50,8 +52,9 @@ pub struct Ipsec {
     #[schemars(with = "[schema::TunnelEndForm; 2]")]
     pub between: Vec<TunnelEnd>,
     /// What is behind each end, in the order of `between`: a segment, a prefix, or a list of them.
-    #[schemars(with = "[schema::OneOrMany<schema::SegmentOrPrefix>; 2]")]
-    pub carry: Vec<Vec<Word>>,
+    /// Default: nothing; the tunnel carries what the two ends send each other.
+    #[schemars(with = "Option<[schema::OneOrMany<schema::SegmentOrPrefix>; 2]>")]
+    pub carry: Option<Vec<Vec<Word>>>,
     /// How the ends know each other. Default: `certificate`, issued by the lab.
     #[schemars(with = "Option<Authentication>")]
     pub auth: Option<Placed<Authentication>>,
@@ -71,8 +74,8 @@ pub struct Ipsec {
 pub struct Ends<'a> {
     /// The two nodes, with their addresses.
     pub between: &'a [TunnelEnd],
-    /// What is behind each end.
-    pub carry: &'a [Vec<Word>],
+    /// What is behind each end; `None` for what the two ends send each other.
+    pub carry: Option<&'a [Vec<Word>]>,
     /// Where it says so.
     pub place: Place,
 }
@@ -106,17 +109,28 @@ impl Ipsec {
             let items = two("between", tree, problems);
             items.iter().filter_map(|item| TunnelEnd::read(item, problems)).collect()
         });
-        let carry = table.need("carry", problems).map(|tree| {
+        let carry = table.take("carry").map(|tree| {
             let items = two("carry", tree, problems);
-            items.iter().map(|item| words("carry", item, problems)).collect()
+            items.iter().map(|item| behind(item, problems)).collect()
         });
         let auth = table.take("auth").and_then(|tree| Authentication::read(tree, problems));
         let ike = table.take("ike").and_then(|tree| word("ike", tree, problems));
         let esp = table.take("esp").and_then(|tree| word("esp", tree, problems));
         let place = table.place;
         table.close(problems);
-        Some(Self { between: between?, carry: carry?, auth, ike, esp, place })
+        Some(Self { between: between?, carry, auth, ike, esp, place })
     }
+}
+
+/// What is behind one end.
+fn behind(tree: &Tree, problems: &mut Problems) -> Vec<Word> {
+    let before = problems.count();
+    let words = words("carry", tree, problems);
+    if words.is_empty() && problems.count() == before {
+        let problem = Problem::new("carry names nothing behind this end").at(tree.place);
+        problems.add(problem.hint("leave carry out for what the two ends send each other"));
+    }
+    words
 }
 
 /// The items of a list that has one for each end.

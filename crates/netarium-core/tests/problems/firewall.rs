@@ -20,6 +20,22 @@ macro_rules! gateways {
     };
 }
 
+/// A tunnel between two nodes that carries what they send each other.
+macro_rules! hosts {
+    ($gateway:literal) => {
+        concat!(
+            "tunnels: {t: {ipsec: {between: [g, h]}}}\n",
+            "segments: {w: 10.3.0.0/24}\n",
+            "nodes:\n",
+            "  h: {interfaces: {w: 10.3.0.2}}\n",
+            "  g:\n",
+            "    ",
+            $gateway,
+            "\n    interfaces: {w: 10.3.0.1}\n",
+        )
+    };
+}
+
 /// The same, with the firewall or the translation at the end of the tunnel.
 macro_rules! end {
     ($gateway:literal) => {
@@ -224,12 +240,58 @@ fn rules_that_contradict_each_other_are_found() {
             ],
         ),
         (
+            hosts!("firewall: {forward: {drop: {tunnel: t}}}"),
+            &[
+                "6:41: tunnel t carries nothing that is forwarded (it joins two nodes, not what is behind them: write from and to)",
+            ],
+        ),
+        (hosts!("firewall: {input: {drop: {tunnel: t, protocol: tcp, port: 22}}}"), &[]),
+        (
+            hosts!("firewall: {input: {drop: {tunnel: t, from: h}}}"),
+            &["6:48: from and tunnel do not go together (the tunnel says that already)"],
+        ),
+        (
             end!("firewall: {input: {drop: {tunnel: t}, accept: {tunnel: t}}}"),
             &[
                 "8:51: the same packets are dropped already (the first rule that takes a packet decides)",
             ],
         ),
         (end!("firewall: {input: {rules: [{accept: icmp, rate: 1/second}, {drop: icmp}]}}"), &[]),
+    ]);
+}
+
+#[test]
+fn translations_of_what_tunnels_carry_are_checked() {
+    assert_said(&[
+        (end!("nat: [{dnat: 10.1.0.1:80/tcp, from: [b, h, 10.2.0.0/30], to: 10.1.0.2}]"), &[]),
+        (end!("nat: [{redirect: 80/tcp, tunnel: t, to: 8080}]"), &[]),
+        (end!("nat: [{snat: a, tunnel: t, to: 10.1.0.1}]"), &[]),
+        (
+            end!("nat: [{dnat: 10.1.0.1:80/tcp, from: s, to: 10.1.0.2}]"),
+            &["8:41: s is of the other family (IPv4 stays IPv4, and IPv6 stays IPv6)"],
+        ),
+        (
+            end!("nat: [{dnat: 10.1.0.1:80/tcp, from: nobody, to: 10.1.0.2}]"),
+            &["8:41: no node and no segment is called nobody (there are h, c, g, a, b, w, s)"],
+        ),
+        (end!("nat: [{snat: a, from: b, to: 10.3.0.1}]"), &["8:27: from means nothing for snat"]),
+        (end!("nat: [{masquerade: w, tunnel: t}]"), &["8:35: tunnel means nothing for masquerade"]),
+        (
+            end!("nat: [{dnat: 10.1.0.1, tunnel: t, from: b, to: 10.1.0.2}]"),
+            &["8:45: from and tunnel do not go together (the tunnel says that already)"],
+        ),
+        (
+            end!("nat: [{dnat: 10.1.0.1, tunnel: t, tunnels: false, to: 10.1.0.2}]"),
+            &["8:48: what a tunnel carries is to be changed, and is not (leave tunnels out)"],
+        ),
+        (
+            end!("nat: [{dnat: 10.3.0.1, tunnel: t, to: 10.1.0.2}]"),
+            &["8:18: tunnel t carries nothing to 10.3.0.1"],
+        ),
+        (
+            end!("nat: [{dnat: 10.1.0.1, tunnel: v, to: 10.1.0.2}]"),
+            &["8:36: unknown tunnel v (there is only t)"],
+        ),
     ]);
 }
 

@@ -14,6 +14,7 @@ macro_rules! base {
     };
 }
 
+mod checks;
 mod firewall;
 mod form;
 mod running;

@@ -110,15 +110,18 @@ fn services_are_checked() {
 }
 
 #[test]
-fn a_tunnel_end_has_no_room_for_another_charon() {
+fn a_tunnel_end_has_no_room_for_another_charon_or_its_device() {
     assert_said(&[(
         concat!(
             "segments: {a: 10.0.0.0/24}\n",
-            "nodes: {x: {interfaces: {a: 10.0.0.1}, services: [{name: charon, run: [b]}]}, ",
-            "y: {interfaces: {a: 10.0.0.2}}}\n",
+            "nodes: {x: {interfaces: {a: 10.0.0.1}, services: [{name: charon, run: [b]}]},\n  ",
+            "y: {interfaces: {a: {address: 10.0.0.2, name: ipsec0}}}}\n",
             "tunnels: {t: {ipsec: {between: [x, y], carry: [10.1.0.0/16, 10.2.0.0/16]}}}"
         ),
-        &["2:58: a tunnel end has a service charon already (call yours something else)"],
+        &[
+            "2:58: a tunnel end has a service charon already (call yours something else)",
+            "3:49: a tunnel end has an interface ipsec0 already (strongSwan's is called that: call yours otherwise)",
+        ],
     )]);
 }
 
@@ -148,7 +151,7 @@ fn tunnels_are_checked() {
         ),
         (
             "nodes: {one: {}}\ntunnels: {t: {ipsec: {between: [one]}}}",
-            &["2:22: ipsec has no carry", "2:32: between has 1 of two values, one for each end"],
+            &["2:32: between has 1 of two values, one for each end"],
         ),
         (
             concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, z], carry: [a, b]}}}"),
@@ -182,6 +185,16 @@ fn tunnels_are_checked() {
             concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, y], carry: [a, a]}}}"),
             &["3:51: 10.0.0.0/24 is behind both ends"],
         ),
+        (concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, y]}}}"), &[]),
+        (
+            concat!(
+                base!(),
+                "\ntunnels: {t: {ipsec: {between: [x, y], carry: [[], 10.1.0.0/16]}}}"
+            ),
+            &[
+                "3:48: carry names nothing behind this end (leave carry out for what the two ends send each other)",
+            ],
+        ),
         (
             concat!(
                 base!(),
@@ -211,13 +224,13 @@ fn checks_are_checked() {
         (
             concat!(base!(), "\nchecks: [{}]"),
             &[
-                "3:10: the check names nothing to do (write ping, tcp or http with from, or only with on)",
+                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, or isolated)",
             ],
         ),
         (
             concat!(base!(), "\nchecks: [{from: x}]"),
             &[
-                "3:10: the check names nothing to do (write ping, tcp or http with from, or only with on)",
+                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, or isolated)",
             ],
         ),
         (
@@ -246,8 +259,8 @@ fn checks_are_checked() {
                 "\nchecks: [{from: x, ping: y, tcp: y:80}, {from: x, ping: y, on: a}]"
             ),
             &[
-                "3:34: a check asks one thing (write a second check)",
-                "3:57: a check asks or listens, not both (write a second check)",
+                "3:34: a check does one thing, not both ping and tcp (write a second check)",
+                "3:64: a check does one thing, not both ping and on (write a second check)",
             ],
         ),
         (
@@ -278,9 +291,9 @@ fn checks_are_checked() {
                 "\nchecks: [{from: x, ping: y, expect: 200}, {from: x, http: 'http://y', expect: 99}, {from: x, ping: y, expect: answer}]"
             ),
             &[
-                "3:37: only a check with http can expect a response (write blocked, or leave it out)",
+                "3:37: only a check with http can expect a response (write blocked, dropped or rejected, or leave it out)",
                 "3:79: 99 is no status of HTTP (it is 100 to 599)",
-                "3:111: a check cannot expect answer (write blocked, or for http a status like 200 or {status: 200, body: text})",
+                "3:111: a check cannot expect answer (write blocked, dropped or rejected, for http a status like 200 or {status: 200, body: text}, for a tunnel down)",
             ],
         ),
         (

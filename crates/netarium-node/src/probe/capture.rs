@@ -62,29 +62,41 @@ fn listen(interface: &str) -> io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
     let index = rustix::net::netdevice::name_to_index(&socket, interface)?;
     enlarge(&socket)?;
-    only_sent(&socket)?;
+    keep(&socket, Frames::Sent)?;
     bind(&socket, index)?;
     Ok(socket)
 }
 
 /// Makes the buffer as large as the host lets us: going over its limit takes its own root.
-fn enlarge(socket: &OwnedFd) -> io::Result<()> {
+pub(super) fn enlarge(socket: &OwnedFd) -> io::Result<()> {
     let set = |option| kernel::set_option(socket.as_fd(), libc::SOL_SOCKET, option, &BUFFER);
     set(libc::SO_RCVBUFFORCE).or_else(|_| set(libc::SO_RCVBUF))
 }
 
-/// Lets the kernel throw away what the interface receives, and the ends of long frames.
-fn only_sent(socket: &OwnedFd) -> io::Result<()> {
+/// Which frames of an interface are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    Sent,
+    Received,
+}
+
+/// Lets the kernel throw away all other frames, and the ends of long ones.
+pub(super) fn keep(socket: &OwnedFd, frames: Frames) -> io::Result<()> {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
         code: u16::try_from(code).expect("codes of BPF have sixteen bits"),
         jt,
         jf,
         k,
     };
+    const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
     let kind_of_packet = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
+    let (if_sent, if_received) = match frames {
+        Frames::Sent => (0, 1),
+        Frames::Received => (1, 0),
+    };
     let mut steps = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, kind_of_packet),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::PACKET_OUTGOING.into()),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, if_sent, if_received, OUTGOING),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, LOOKED_AT.into()),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
     ];
@@ -94,7 +106,7 @@ fn only_sent(socket: &OwnedFd) -> io::Result<()> {
 }
 
 #[expect(unsafe_code, reason = "rustix has no addresses of packet(7)")]
-fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
+pub(super) fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).expect("it is 17"),
         sll_protocol: u16::try_from(libc::ETH_P_ALL).expect("it is 3").to_be(),
@@ -146,7 +158,8 @@ fn take_all(
                 note(capture, seen.kind, seen.line);
             }
             Err(Errno::AGAIN) => return Ok(()),
-            Err(Errno::INTR) => {}
+            // An interface that goes down says so once, and goes on when it is up again.
+            Err(Errno::INTR | Errno::NETDOWN) => {}
             Err(errno) => return Err(errno.into()),
         }
     }

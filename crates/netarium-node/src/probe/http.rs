@@ -14,6 +14,7 @@ use super::arguments::{Arguments, UsageError};
 use super::connection;
 use super::deadline::{Deadline, Waited};
 use super::refusal;
+use super::token::Token;
 
 /// The most that is read before the head of a response has ended, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -25,6 +26,7 @@ pub(crate) struct Get {
     to: SocketAddr,
     host: String,
     path: String,
+    token: Option<Token>,
     timeout: Duration,
 }
 
@@ -38,6 +40,7 @@ impl Get {
         let port: u16 = arguments.option_or("port", 80, "port")?;
         let host = arguments.option("host").unwrap_or_else(|| address.to_string());
         let path = arguments.option("path").unwrap_or_else(|| "/".to_owned());
+        let token = arguments.token()?;
         let timeout = arguments.timeout()?;
         arguments.end()?;
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -47,7 +50,7 @@ impl Get {
         if !plain(&path) || !path.starts_with('/') {
             return Err(UsageError::Value { value: path, wanted: "path beginning with /" });
         }
-        Ok(Self { to: (address, port).into(), host, path, timeout })
+        Ok(Self { to: (address, port).into(), host, path, token, timeout })
     }
 
     fn text(&self) -> String {
@@ -75,7 +78,7 @@ pub(crate) fn run(get: &Get) -> Outcome {
 }
 
 fn exchange(get: &Get, deadline: &Deadline) -> Result<Outcome, Outcome> {
-    let socket = connection::open(get.to, deadline)?;
+    let socket = connection::open(get.to, get.token, deadline)?;
     send_all(&socket, get.text().as_bytes(), get.to, deadline)?;
     let mut received = Vec::new();
     loop {
@@ -101,6 +104,12 @@ fn lost(errno: Errno, to: SocketAddr) -> Outcome {
         .unwrap_or_else(|| Outcome::Broken(format!("the connection broke: {errno}")))
 }
 
+/// What is said of somebody who takes a connection and does not answer: that is no silence.
+fn mute(deadline: &Deadline) -> Outcome {
+    let millis = deadline.millis();
+    Outcome::Broken(format!("the connection was made, but no response came in {millis:.0} ms"))
+}
+
 fn send_all(
     socket: &OwnedFd,
     mut bytes: &[u8],
@@ -112,7 +121,7 @@ fn send_all(
             Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
             Err(Errno::AGAIN) => {
                 if deadline.wait(socket, PollFlags::OUT) == Waited::TooLong {
-                    return Err(deadline.silent());
+                    return Err(mute(deadline));
                 }
             }
             Err(Errno::INTR) => {}
@@ -132,7 +141,7 @@ fn receive_more(
     let mut bytes = [0; 16 * 1024];
     loop {
         if deadline.wait(socket, PollFlags::IN) == Waited::TooLong {
-            return Err(deadline.silent());
+            return Err(mute(deadline));
         }
         match recv(socket, &mut bytes[..], RecvFlags::empty()) {
             Ok((length, _)) => {

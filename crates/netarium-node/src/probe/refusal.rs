@@ -5,7 +5,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use netarium_core::outcome::{Outcome, Reason};
+use netarium_core::outcome::{Icmp, Outcome, Reason};
 use rustix::io::Errno;
 
 use crate::kernel;
@@ -41,16 +41,22 @@ pub(crate) fn reason_v6(kind: u8, code: u8) -> Option<Reason> {
 /// What an error of the kernel says about the way to `to`, if anything. A reset can only have
 /// come from there; everything else is the node's own word, unless an ICMP error says more.
 pub(crate) fn from_errno(errno: Errno, to: IpAddr) -> Option<Outcome> {
-    let refused = |by, reason| Some(Outcome::Refused { by, reason });
+    let refused = |by, reason| Some(Outcome::Refused { by, reason, icmp: None });
     match errno {
         Errno::CONNREFUSED => refused(Some(to), Reason::ConnectionRefused),
         Errno::CONNRESET | Errno::PIPE => refused(Some(to), Reason::ConnectionReset),
         Errno::NETUNREACH | Errno::ADDRNOTAVAIL => refused(None, Reason::NetworkUnreachable),
         Errno::HOSTUNREACH => refused(None, Reason::HostUnreachable),
-        Errno::ACCESS | Errno::PERM => refused(None, Reason::Prohibited),
+        Errno::ACCESS => refused(None, Reason::Prohibited),
+        Errno::PERM => Some(filtered()),
         Errno::MSGSIZE => refused(None, Reason::TooBig),
         _ => None,
     }
+}
+
+/// What is said when the node's own firewall drops what it sends.
+pub(crate) fn filtered() -> Outcome {
+    Outcome::Refused { by: None, reason: Reason::Filtered, icmp: None }
 }
 
 /// Lets the kernel keep the ICMP errors that come for a socket; see [`from_queue`].
@@ -108,7 +114,7 @@ fn extended_error(data: &[u8]) -> Option<Outcome> {
         }
         _ => return None,
     };
-    Some(Outcome::Refused { by: Some(by), reason })
+    Some(Outcome::Refused { by: Some(by), reason, icmp: Some(Icmp { kind, code }) })
 }
 
 #[cfg(test)]
@@ -132,7 +138,8 @@ mod tests {
         data[4..7].copy_from_slice(&[libc::SO_EE_ORIGIN_ICMP, 3, 10]);
         data[20..24].copy_from_slice(&[10, 1, 0, 1]);
         let by = Some(IpAddr::from([10, 1, 0, 1]));
-        let expected = Outcome::Refused { by, reason: Reason::Prohibited };
+        let icmp = Some(Icmp { kind: 3, code: 10 });
+        let expected = Outcome::Refused { by, reason: Reason::Prohibited, icmp };
         assert_eq!(extended_error(&data), Some(expected));
         assert_eq!(extended_error(&data[..20]), None);
     }

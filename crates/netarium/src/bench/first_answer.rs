@@ -136,7 +136,7 @@ impl Asker {
 /// The question of a check that wants an HTTP answer.
 fn wanted(probe: &Probe) -> Option<(&Name, &Url, &Answer)> {
     match probe {
-        Probe::Http { from, url, expect: expect @ Answer::Response { .. } } => {
+        Probe::Http { from, url, expect: expect @ Answer::Response { .. }, .. } => {
             Some((from, url, expect))
         }
         _ => None,

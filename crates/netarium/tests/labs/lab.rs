@@ -30,6 +30,8 @@ pub(crate) struct TestLab {
     data: DataFolder,
     text: String,
     seen: Mutex<Traces>,
+    /// Nobody else has this lab meanwhile.
+    _lock: fs::File,
 }
 
 /// How a program in a node ended, and what it wrote.
@@ -56,9 +58,10 @@ impl TestLab {
     /// A lab in a data folder of its own.
     pub(crate) fn at(data: DataFolder, name: &str, body: &str) -> Self {
         let name = Name::new(name).unwrap();
+        let lock = owner::lock(&data, &name);
         let lab = Lab::named(&data, &name);
         let text = format!("name: {name}\n{body}");
-        let this = Self { lab, data, text, seen: Mutex::default() };
+        let this = Self { lab, data, text, seen: Mutex::default(), _lock: lock };
         // What a run of the tests has left that was killed.
         run(this.lab.down(&|_| ())).unwrap();
         this

@@ -17,6 +17,7 @@ mod examples;
 mod failures;
 mod faults;
 mod firewalls;
+mod joins;
 mod node;
 mod places;
 mod segments;
@@ -33,7 +34,6 @@ macro_rules! tests {
         vec![$($({
             let name = concat!(stringify!($file), "::", stringify!($name));
             Trial::test(name, || {
-                let _lock = owner::lock(name);
                 $file::$name();
                 Ok(())
             })
@@ -63,7 +63,8 @@ fn main() -> ExitCode {
 fn tests() -> Vec<Trial> {
     tests! {
         examples:
-            every_lab_of_the_project_comes_up_passes_its_checks_and_leaves_nothing
+            all_labs_with_tunnels_are_up_at_the_same_time_and_pass_their_checks
+            every_lab_comes_up_passes_its_checks_and_leaves_nothing
             both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_esp;
         tunnels:
             a_tunnel_that_cannot_stand_is_named_and_the_lab_undone
@@ -71,6 +72,10 @@ fn tests() -> Vec<Trial> {
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        joins:
+            hosts_are_joined_whose_sites_have_the_same_addresses
+            nothing_is_plain_while_a_daemon_is_dead
+            both_families_go_through_both_to_several_peers_and_prefixes;
         faults:
             an_up_that_was_killed_is_told_mended_and_cleaned_away
             a_killed_init_is_seen_and_its_node_mended
@@ -95,6 +100,7 @@ fn tests() -> Vec<Trial> {
             the_files_of_a_lab_are_its_owners_alone;
         segments:
             macvlan_bridge_and_veth_carry_both_families
+            what_the_kernel_learns_of_a_path_is_no_change
             interfaces_have_the_names_macs_and_mtus_of_the_file
             routes_end_where_the_file_says
             settings_of_the_kernel_are_those_of_the_file

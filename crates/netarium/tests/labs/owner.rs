@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Failed, Trial};
 use netarium::folder::DataFolder;
+use netarium_core::name::Name;
 
 /// Ordinary users, as `make test-users` makes them.
 const USERS: [(&str, Ids); 2] =
@@ -47,11 +48,12 @@ pub(crate) fn example_labs() -> PathBuf {
     std::env::var_os(LABS).map_or_else(ours, PathBuf::from)
 }
 
-/// Keeps other runs of a test out until it has ended: the name of its lab is the same in all runs.
-pub(crate) fn lock(test: &str) -> File {
+/// Keeps a lab for one test at a time, of this run and others, until the answer is dropped.
+pub(crate) fn lock(data: &DataFolder, lab: &Name) -> File {
     let folder = folder().join("tests");
     fs::create_dir_all(&folder).unwrap();
-    let lock = File::create(folder.join(test.replace("::", "-"))).unwrap();
+    let name = format!("{}-{lab}", data.path().display()).replace('/', "-");
+    let lock = File::create(folder.join(name)).unwrap();
     lock.lock().unwrap();
     lock
 }

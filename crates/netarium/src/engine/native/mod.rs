@@ -12,6 +12,7 @@ pub(crate) mod firewall;
 mod group;
 pub(crate) mod journal;
 pub(crate) mod keeper;
+pub(crate) mod look;
 pub(crate) mod node;
 pub(crate) mod observe;
 pub(crate) mod pasta;

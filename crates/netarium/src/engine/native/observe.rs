@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use netarium_core::control::{Reply, Request, ServiceState, ServiceStatus};
-use netarium_core::ipsec::CHARON;
+use netarium_core::ipsec::{CHARON, Sa};
 use netarium_core::model::Via;
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{self, Id, Object, Objects, SegmentLink};
@@ -326,13 +326,13 @@ impl<'a> Look<'a> {
     }
 }
 
-type Associations = BTreeMap<Name, std::result::Result<Vec<vici::Sa>, vici::TunnelError>>;
+type Associations = BTreeMap<Name, std::result::Result<Vec<Sa>, vici::TunnelError>>;
 
 /// Why a tunnel does not stand; `None` if it does.
 fn missing(it: &object::Tunnel, associations: &Associations) -> Option<String> {
     let mut sides = Vec::new();
     for node in [&it.tunnel.initiator.node, &it.tunnel.responder.node] {
-        let carrying: Vec<&vici::Sa> = match associations.get(node) {
+        let carrying: Vec<&Sa> = match associations.get(node) {
             None => return Some(format!("{node} does not run")),
             Some(Err(_)) => return Some(format!("{CHARON} in {node} does not answer")),
             Some(Ok(sas)) => sas.iter().filter(|sa| sa.carries(&it.tunnel.name)).collect(),

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Apply;
 use super::keeper::{self, Keeper};
+use super::look::{Question, Sight, look};
 use super::observe;
 use crate::failure::Failure;
 use crate::folder::LabFolder;
@@ -60,6 +61,8 @@ pub(crate) enum Task {
     },
     /// Looking at what is there.
     Observe,
+    /// Looking closer. The machine's network namespace comes with the call.
+    Look(Question),
 }
 
 /// What a worker answers.
@@ -86,6 +89,8 @@ pub(crate) enum Answer {
     Settled,
     /// What is there, and what is wrong with it.
     Observed(Observation),
+    /// What was seen.
+    Saw(Sight),
     /// It did not work; nothing more will come.
     Failed(Failure),
 }
@@ -243,6 +248,10 @@ fn work(call: &Call, order: &Order, ids: u32) -> Result<(), Failure> {
             let observation =
                 observe::observe(&order.folder, &order.lab).map_err(|it| Failure::of(&it))?;
             answer(Answer::Observed(observation))
+        }
+        Task::Look(question) => {
+            let machine = call.fds.first().map(std::os::fd::AsFd::as_fd);
+            answer(Answer::Saw(look(&order.folder, question, machine)))
         }
         Task::Apply { steps, patience, unready } => {
             let patience = std::time::Duration::from_millis(*patience);

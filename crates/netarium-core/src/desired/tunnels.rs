@@ -1,0 +1,121 @@
+//! What tunnels need: authority and credentials, the daemons at their ends, and guards against
+//! leaking what they carry.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Choice, file};
+use crate::firewall::{Guard, Passage};
+use crate::ipsec;
+use crate::model::{Model, Tunnel, TunnelEnd, TunnelKind};
+use crate::name::{InterfaceName, Name};
+use crate::object::{
+    Authority, Credential, Encryption, NodeService, Object, Objects, Tunnel as TunnelObject,
+};
+
+/// How long the lab's certificates are valid: they should outlive a course.
+const CERTIFICATE_DAYS: u32 = 3650;
+
+/// How a node sends the IPv6 packets that its tunnels carry. Where they leave, IPv6 must be spoken,
+/// also by an interface that has no IPv6 address.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CarriedIpv6 {
+    /// Its tunnels carry none.
+    No,
+    /// By a device of the program that encrypts.
+    ByDevice,
+    /// By the interface on which the encrypted packets leave, since the kernel looks for a route
+    /// before it encrypts.
+    ByInterface(InterfaceName),
+}
+
+/// How `node` sends the IPv6 packets that its tunnels carry.
+pub(super) fn carried_ipv6(model: &Model, node: &Name, choice: &Choice) -> CarriedIpv6 {
+    let carries = |end: &TunnelEnd| end.carry.iter().any(super::is_ipv6);
+    let mut ends = model.tunnels.values().filter_map(|it| it.seen_from(node));
+    match ends.find(|(own, _)| carries(own)) {
+        Some(_) if choice.encryption == Encryption::Userspace => CarriedIpv6::ByDevice,
+        Some((own, _)) => {
+            outer(model, own).map_or(CarriedIpv6::No, |it| CarriedIpv6::ByInterface(it.clone()))
+        }
+        None => CarriedIpv6::No,
+    }
+}
+
+/// What keeps in the tunnels of `node` what they carry.
+pub(super) fn guards(model: &Model, node: &Name, choice: &Choice) -> Vec<Guard> {
+    let guard = |tunnel: &Tunnel| {
+        let (own, peer) = tunnel.seen_from(node)?;
+        let (passage, ports) = match tunnel.kind {
+            TunnelKind::Ipsec(_) => (passage(choice.encryption), ipsec::PORTS.to_vec()),
+        };
+        Some(Guard {
+            tunnel: tunnel.name.clone(),
+            passage,
+            ports,
+            ends: (own.address, peer.address),
+            outer: outer(model, own)?.clone(),
+            near: own.carry.clone(),
+            far: peer.carry.clone(),
+        })
+    };
+    model.tunnels.values().filter_map(guard).collect()
+}
+
+fn passage(encryption: Encryption) -> Passage {
+    match encryption {
+        Encryption::Kernel => Passage::Policy,
+        Encryption::Userspace => Passage::Device(ipsec::DEVICE.to_owned()),
+    }
+}
+
+/// The interface that has the address of an end.
+fn outer<'m>(model: &'m Model, end: &TunnelEnd) -> Option<&'m InterfaceName> {
+    let interfaces = &model.nodes.get(&end.node)?.interfaces;
+    let has = |address: &ipnet::IpNet| address.addr() == end.address;
+    interfaces.iter().find(|it| it.addresses.iter().any(has)).map(|it| &it.name)
+}
+
+/// Puts in everything that the tunnels of the lab need, and them.
+pub(super) fn add(objects: &mut Objects, model: &Model, choice: &Choice) {
+    let ipsec = model.tunnels.values().filter(|it| it.ipsec().is_some());
+    let ends: BTreeSet<&Name> =
+        ipsec.flat_map(|it| [&it.initiator.node, &it.responder.node]).collect();
+    if !ends.is_empty() {
+        let days = CERTIFICATE_DAYS;
+        objects.insert(Object::Authority(Authority { lab: model.lab.clone(), days }));
+    }
+    for node in ends {
+        add_gateway(objects, model, node, choice.encryption);
+    }
+    for tunnel in model.tunnels.values() {
+        let encryption = match tunnel.kind {
+            TunnelKind::Ipsec(_) => choice.encryption,
+        };
+        objects.insert(Object::Tunnel(TunnelObject { tunnel: tunnel.clone(), encryption }));
+    }
+}
+
+/// What a node with IPsec tunnels needs besides them: strongSwan, its configuration and its credential.
+fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: Encryption) {
+    let tunnels: Vec<&Tunnel> = model
+        .tunnels
+        .values()
+        .filter(|it| it.ipsec().is_some() && it.seen_from(node).is_some())
+        .collect();
+    let addresses: BTreeSet<IpAddr> =
+        tunnels.iter().filter_map(|it| it.seen_from(node)).map(|(own, _)| own.address).collect();
+    objects.insert(Object::Credential(Credential {
+        node: node.clone(),
+        addresses: addresses.into_iter().collect(),
+    }));
+    let daemon = ipsec::strongswan_conf(encryption);
+    objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));
+    let connections = ipsec::swanctl_conf(tunnels, node, encryption);
+    objects.insert(file(node, ipsec::SWANCTL_CONF, connections.into()));
+    objects.insert(Object::Service(NodeService {
+        node: node.clone(),
+        service: ipsec::charon_service(),
+        reads: vec![ipsec::STRONGSWAN_CONF.to_owned()],
+    }));
+}
