@@ -64,16 +64,21 @@ impl fmt::Display for Note {
 
 /// Something in the lab that this machine cannot do in any way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} needs {}, which this kernel lacks", list(.missing))]
+#[error("{what} needs {}", needs(.missing))]
 pub struct Refusal {
     /// What of the lab it is, `segment site-a` for example.
     pub what: String,
-    /// The features that it could use, none of which is there.
+    /// The features that it could use, none of which is there. If there are none, the kernel has them
+    /// all, but no interface of the host has IPv6.
     pub missing: Vec<Feature>,
 }
 
-fn list(features: &[Feature]) -> String {
-    features.iter().map(Feature::to_string).collect::<Vec<_>>().join(" or ")
+fn needs(features: &[Feature]) -> String {
+    if features.is_empty() {
+        return "an interface of this host with IPv6, and there is none".to_owned();
+    }
+    let words: Vec<String> = features.iter().map(Feature::to_string).collect();
+    format!("{}, which this kernel lacks", words.join(" or "))
 }
 
 /// Says everything that must exist for `model` to be up on a machine with `features`, in the

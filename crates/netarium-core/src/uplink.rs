@@ -191,13 +191,13 @@ pub(crate) fn refusals(model: &Model, features: &Features, outside: &Outside) ->
         let missing = vec![Feature::Tun];
         refusals.push(Refusal { what: "the way out of the lab".to_owned(), missing });
     }
-    let ipv6 = features.has(Feature::Ipv6) && outside.has_ipv6;
+    let has_feature = features.has(Feature::Ipv6);
     let nodes: BTreeSet<&Name> =
         uplink.published.iter().filter(|it| it.address.is_ipv6()).map(|it| &it.node).collect();
-    let refused = nodes.into_iter().filter(|_| !ipv6);
+    let refused = nodes.into_iter().filter(|_| !has_feature || !outside.has_ipv6);
     refusals.extend(refused.map(|node| Refusal {
         what: format!("what node {node} publishes"),
-        missing: vec![Feature::Ipv6],
+        missing: if has_feature { vec![] } else { vec![Feature::Ipv6] },
     }));
     refusals
 }

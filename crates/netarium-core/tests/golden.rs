@@ -15,7 +15,7 @@ use netarium_core::nft;
 use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::diff;
 use netarium_core::resolve::load;
-use netarium_core::uplink::Outside;
+use netarium_core::uplink::{Outside, arguments, rules};
 
 fn labs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs");
@@ -26,6 +26,18 @@ fn labs() -> Vec<PathBuf> {
         .collect();
     labs.sort();
     labs
+}
+
+/// A host with both families, as documentation has it (RFC 5737, RFC 3849).
+fn outside() -> Outside {
+    let addresses = ["127.0.0.0/8", "192.0.2.7/32", "::1/128", "2001:db8::7/128"];
+    Outside {
+        addresses: addresses.map(|it| it.parse().unwrap()).to_vec(),
+        ways_out: [true, true],
+        device: Some("eth0".to_owned()),
+        has_ipv6: true,
+        resolvers: ["192.0.2.53", "127.0.0.53"].map(|it| it.parse().unwrap()).to_vec(),
+    }
 }
 
 fn settings() -> insta::Settings {
@@ -61,7 +73,7 @@ fn every_lab_has_its_golden_plan() {
     for path in labs() {
         let (name, model) = model(&path);
         let features = Feature::ALL.into_iter().collect();
-        let objects = desired(&model, &features, &Outside::default()).unwrap().objects;
+        let objects = desired(&model, &features, &outside()).unwrap().objects;
         let mut text = String::new();
         for step in diff(&objects, &Objects::default()) {
             match step.object() {
@@ -72,6 +84,12 @@ fn every_lab_has_its_golden_plan() {
                 Object::Firewall(firewall) => {
                     text.push_str(&format!("{step}\n"));
                     text.extend(firewall.text.lines().map(|line| format!("    {line}\n")));
+                }
+                Object::Uplink(uplink) => {
+                    text.push_str(&format!("{step}\n    pasta"));
+                    arguments(uplink).iter().for_each(|word| text.push_str(&format!(" {word}")));
+                    text.push('\n');
+                    text.extend(rules(uplink, "link").lines().map(|line| format!("    {line}\n")));
                 }
                 Object::Sysctl(setting) => {
                     text.push_str(&format!("{step} = {}\n", setting.value));
@@ -105,11 +123,49 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
 }
 
 #[test]
+fn a_way_out_is_what_the_host_makes_of_it() {
+    let yaml = b"image: host\nnodes: {a: {uplink: true}, b: {publish: [8080:80, '[::1]:443/udp']}}";
+    let model = load(yaml, "lab").unwrap();
+    let features = Feature::ALL.into_iter().collect();
+    let made = |outside: &Outside| desired(&model, &features, outside);
+    let refused = made(&Outside::default()).unwrap_err();
+    assert_eq!(
+        refused[0].to_string(),
+        "what node b publishes needs an interface of this host with IPv6, and there is none"
+    );
+
+    let lost = Outside { has_ipv6: true, device: Some("tail0".to_owned()), ..Outside::default() };
+    let wanted = made(&lost).unwrap();
+    assert_eq!(wanted.notes, [Note::NoWayOut]);
+    let ids: Vec<String> = wanted.objects.iter().map(|(id, _)| id.to_string()).collect();
+    assert!(ids.contains(&"address b:uplink fd6e:6574:6172::3".to_owned()), "{ids:#?}");
+    assert!(ids.contains(&"route a 0.0.0.0/0".to_owned()), "{ids:#?}");
+    // Nobody in IPv6 could be reached; and who only publishes has no way out at all.
+    let others = ["route a ::/0", "route b 0.0.0.0/0"];
+    assert!(!ids.iter().any(|id| others.contains(&id.as_str())), "{ids:#?}");
+
+    let dumb = Outside { ways_out: [true, false], ..lost };
+    assert_eq!(made(&dumb).unwrap().notes, [Note::NoNameServer]);
+    let found = made(&outside()).unwrap();
+    assert_eq!(found.notes, []);
+    let Some(Object::Uplink(uplink)) = found.objects.get(&Id::Uplink) else { panic!("no uplink") };
+    assert_eq!(uplink.resolvers, ["192.0.2.53".parse::<std::net::IpAddr>().unwrap()]);
+    let arguments = arguments(uplink).join(" ");
+    assert!(arguments.contains("--tcp-ports 127.0.0.1/8080 --udp-ports ::1/443"), "{arguments}");
+    let rules = rules(uplink, "link");
+    assert!(
+        rules.contains("nfproto ipv6 udp dport 443 dnat ip6 to [fd6e:6574:6172::3]:443"),
+        "{rules}"
+    );
+}
+
+#[test]
 fn every_key_resolves_to_its_golden_model() {
     let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
     let json = serde_json::to_string_pretty(&model).unwrap();
     settings().bind(|| insta::assert_snapshot!("every-key", json));
-    let objects = desired(&model, &Feature::ALL.into_iter().collect()).unwrap().objects;
+    let features = Feature::ALL.into_iter().collect();
+    let objects = desired(&model, &features, &outside()).unwrap().objects;
     let first = model.nodes.keys().next().unwrap().clone();
     let Some(Object::Firewall(firewall)) = objects.get(&Id::Firewall(first)) else { panic!() };
     let firewall = nft::placement(nft::Table::First, &firewall.text);

@@ -18,6 +18,7 @@ mod checks;
 mod firewall;
 mod form;
 mod running;
+mod uplink;
 mod wiring;
 
 use netarium_core::problem::Problem;
