@@ -2,7 +2,8 @@
 //! made.
 
 use netarium_core::desired::Desired;
-use netarium_core::object::Id;
+use netarium_core::name::Name;
+use netarium_core::object::{Id, Object, Port};
 
 use super::{LabError, Result};
 use crate::engine::native::firewall::NFT;
@@ -18,11 +19,21 @@ pub(super) fn check(desired: Desired) -> Result<Desired> {
     if has_firewall && !Program::is_there(NFT) {
         return Err(LabError::Program(ProgramError::Missing { name: NFT.to_owned() }));
     }
-    let has_uplink = desired.objects.contains(&Id::Uplink);
-    for (is_needed, name) in [(has_uplink, PASTA), (has_uplink, NFT)] {
-        if is_needed && !Program::is_there(name) {
-            return Err(LabError::WayOut(ProgramError::Missing { name: name.to_owned() }));
-        }
+    let mut needed = [PASTA, NFT].into_iter().filter(|_| desired.objects.contains(&Id::Uplink));
+    match needed.find(|name| !Program::is_there(name)) {
+        Some(name) => Err(LabError::WayOut {
+            nodes: nodes_with_a_way(&desired),
+            source: ProgramError::Missing { name: name.to_owned() },
+        }),
+        None => Ok(desired),
     }
-    Ok(desired)
+}
+
+/// The nodes with a way out or in.
+fn nodes_with_a_way(desired: &Desired) -> Vec<Name> {
+    let interfaces = desired.objects.iter().filter_map(|(_, object)| match object {
+        Object::Interface(it) if it.port == Port::Isolated => Some(it.node.clone()),
+        _ => None,
+    });
+    interfaces.collect()
 }
