@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, TunnelKind, UPLINK};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
@@ -199,13 +199,7 @@ fn refusals(model: &Model, features: &Features, outside: &Outside) -> Vec<Refusa
         };
         (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
     });
-    let tunnels = model.tunnels.iter().filter_map(|(name, tunnel)| {
-        let missing = match tunnel.kind {
-            TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
-        };
-        let possible = missing.iter().any(|feature| features.has(*feature));
-        (!possible).then(|| Refusal { what: format!("tunnel {name}"), missing })
-    });
+    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refusal(model, it, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
         // Whether the way out has IPv6 depends on the host.
         let own = node.interfaces.iter().filter(|it| !model.is_way_out(&it.segment));
@@ -232,6 +226,8 @@ fn add_node(
         name: name.clone(),
         image: ImageRef::from(&node.image),
         limits: node.limits,
+        volumes: node.volumes.clone(),
+        nesting: node.nesting,
     }));
     let carried = tunnels::carried_ipv6(hosts.model, name, choice);
     add_sysctls(objects, name, node, &carried, choice);
@@ -264,6 +260,15 @@ fn add_node(
     ] {
         objects.insert(file(name, path, content));
     }
+    for (path, file) in &node.files {
+        objects.insert(Object::File(File {
+            node: name.clone(),
+            path: path.clone(),
+            mode: file.mode,
+            owner: file.owner.clone(),
+            content: file.content.clone(),
+        }));
+    }
     objects.insert(Object::Init(Init { node: name.clone() }));
     for service in &node.services {
         objects.insert(Object::Service(NodeService {
@@ -275,7 +280,8 @@ fn add_node(
 }
 
 fn file(node: &Name, path: &str, content: Arc<str>) -> Object {
-    Object::File(File { node: node.clone(), path: path.to_owned(), mode: 0o644, content })
+    let (node, path, content) = (node.clone(), path.to_owned(), content.into());
+    Object::File(File { node, path, mode: 0o644, owner: None, content })
 }
 
 /// Settings that every node has, so that a lab does not depend on the host's: a new network

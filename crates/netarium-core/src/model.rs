@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::address::Mac;
 use crate::firewall::Firewall;
 use crate::name::{InterfaceName, Name};
+pub use crate::storage::{Access, Content, File, Volume, VolumeSource};
+use crate::user::User;
 
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
 
@@ -144,6 +146,35 @@ pub struct Node {
     /// What it lets in, out and through, and whose addresses it changes.
     #[serde(skip_serializing_if = "Firewall::is_empty")]
     pub firewall: Firewall,
+    /// Files that are put into it, by their absolute paths.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, File>,
+    /// Folders that it shares with the lab or the host, in the order of their targets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// Whether programs in it may make containers of their own.
+    #[serde(skip_serializing_if = "Nesting::is_refused")]
+    pub nesting: Nesting,
+}
+
+/// Whether programs of a node may make containers of their own.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nesting {
+    /// They may not.
+    #[default]
+    Refused,
+    /// They may, with no more rights than a node has itself.
+    Allowed,
+}
+
+impl Nesting {
+    /// Whether they may not.
+    pub fn is_refused(&self) -> bool {
+        *self == Self::Refused
+    }
 }
 
 /// Whether a node forwards packets (RFC 1812) or is a host (RFC 1122).
@@ -258,6 +289,9 @@ pub struct Service {
     pub environment: BTreeMap<String, String>,
     /// The folder it starts in.
     pub folder: String,
+    /// Whom it runs as; root if there is nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// Services of this node that must be ready before it starts.
     pub after: BTreeSet<Name>,
     /// What happens when it ends.

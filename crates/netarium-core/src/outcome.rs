@@ -104,6 +104,20 @@ pub enum Reason {
     TooBig,
 }
 
+/// What became of a transfer that was to last as long as something else: the last line of the probe
+/// `transfer`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// How much came, in bytes.
+    pub bytes: u64,
+    /// How many requests were made one after another.
+    pub requests: u64,
+    /// The longest time without anything, in milliseconds.
+    pub longest_pause: f64,
+    /// What broke it, if anything did.
+    pub fault: Option<String>,
+}
+
 /// The first line a capture prints, as soon as no frame escapes it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listening {

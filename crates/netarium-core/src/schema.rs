@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::problem::Placed;
-use crate::spec::{Answer, Interface, Match, Segment, Spec, TunnelEnd};
+use crate::spec::{Answer, File, Interface, Match, Segment, Spec, TunnelEnd, Volume};
 
 /// The JSON Schema of the lab file, for editors and for people.
 pub fn schema() -> Value {
@@ -129,6 +129,16 @@ words! {
     Package { "type": "string", "pattern": "^[a-z0-9][a-z0-9+.-]+$" }
     /// An absolute path in the node
     AbsolutePath { "type": "string", "pattern": "^/" }
+    /// A path below the lab's folder
+    RelativePath { "type": "string", "pattern": "^[^/]", "examples": ["./www"] }
+    /// Permission bits, in octal
+    FileMode { "type": ["string", "integer"], "pattern": "^(0o?)?[0-7]{3}$", "examples": ["0640"] }
+    /// A user by name or number, a colon and a group if it is not the user's own
+    User { "type": ["string", "integer"], "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$", "examples": ["www-data", "1000:1000"] }
+    /// A name, or a folder of the host: below the lab's folder, or absolute
+    VolumeSource { "type": "string", "pattern": "^([a-z0-9]|\\./|/)", "examples": ["data", "./site"] }
+    /// What is shown, a colon, and where in the node
+    VolumeWord { "type": "string", "pattern": "^[^:]+:/[^:]+$", "examples": ["data:/var/lib/app", "./site:/srv/site"] }
     /// A proposal in the words of strongSwan
     Proposal { "type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$" }
     /// An address or the name of a node
@@ -212,6 +222,24 @@ pub(crate) enum Interfaces {
 pub(crate) enum TunnelEndForm {
     Node(Name),
     Table(TunnelEnd),
+}
+
+/// A file of a node: its text, or a table.
+#[derive(JsonSchema)]
+#[schemars(rename = "File", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum FileForm {
+    Text(Scalar),
+    Table(Box<File>),
+}
+
+/// A folder that a node shares: `SOURCE:TARGET`, or a table.
+#[derive(JsonSchema)]
+#[schemars(rename = "Volume", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum VolumeForm {
+    Word(VolumeWord),
+    Table(Volume),
 }
 
 /// When a service counts as ready.

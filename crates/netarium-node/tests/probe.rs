@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use netarium_core::control::PROBE;
 use netarium_core::outcome::{
-    Arrival, Capture, Echo, Icmp, Kind, Listening, Outcome, Reached, Reason,
+    Arrival, Capture, Echo, Icmp, Kind, Listening, Outcome, Reached, Reason, Transfer,
 };
 
 use self::node::wait_until;
@@ -346,6 +346,61 @@ fn a_capture_counts_what_an_interface_sends() {
     assert_eq!(capture.dropped, 0);
     let lines = &capture.samples[&Kind::Icmp];
     assert_eq!(lines[0], "127.0.0.1 > 127.0.0.1: ICMP echo request, length 36");
+}
+
+#[test]
+fn a_transfer_lasts_until_its_input_ends() {
+    let (_server, port) = echo_server();
+    let port = port.to_string();
+    let words = ["transfer", "--address", "127.0.0.1", "--port", &port];
+    let mut running = Running::start(command(&words).args(["--path", "/bytes/1000000000"]));
+    assert_eq!(running.line(), "{\"ready\":true}\n");
+    running.input = None;
+    let transfer: Transfer = serde_json::from_str(&running.line()).unwrap();
+    assert_eq!((transfer.fault, transfer.requests), (None, 1));
+    assert!(transfer.bytes > 0 && transfer.longest_pause < 5000.0);
+}
+
+#[test]
+fn a_transfer_asks_again_when_a_response_is_over() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut running =
+        Running::start(&mut command(&["transfer", "--address", "127.0.0.1", "--port", &port]));
+    for number in 1..=3 {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        if number == 3 {
+            running.input = None;
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    }
+    assert_eq!(running.line(), "{\"ready\":true}\n");
+    let transfer: Transfer = serde_json::from_str(&running.line()).unwrap();
+    assert_eq!((transfer.fault, transfer.requests), (None, 3));
+}
+
+#[test]
+fn a_transfer_that_breaks_says_why() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let server = std::thread::spawn(move || {
+        for answer in
+            [&b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"[..], b"HTTP/1.1 404 No\r\n\r\n"]
+        {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(answer).unwrap();
+        }
+    });
+    for fault in ["the response ended too early", "the response has status 404"] {
+        let words = ["transfer", "--address", "127.0.0.1", "--port", &port];
+        let output = command(&words).stdin(Stdio::piped()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let transfer: Transfer = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(transfer.fault.as_deref(), Some(fault));
+    }
+    server.join().unwrap();
 }
 
 #[test]

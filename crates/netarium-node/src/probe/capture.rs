@@ -1,4 +1,5 @@
-//! Listens to one interface and counts what it sends, until standard input ends.
+//! Listens to one interface and counts what it sends, or what it receives, until standard input
+//! ends.
 
 use std::io;
 use std::mem::size_of;
@@ -22,24 +23,47 @@ const LOOKED_AT: u16 = 256;
 /// How much the kernel may keep for us, in bytes, if it allows that much.
 const BUFFER: i32 = 16 * 1024 * 1024;
 
-/// Reads the arguments.
-///
-/// # Errors
-/// If they are wrong.
-pub(crate) fn interface(arguments: &mut Arguments) -> Result<String, UsageError> {
-    let name: String = arguments.required("interface", "interface")?;
-    arguments.end()?;
-    // Which names there are, the kernel knows; a longer one it cannot even be asked for.
-    if (1..=15).contains(&name.len()) {
-        Ok(name)
-    } else {
-        Err(UsageError::Value { value: name, wanted: "name of an interface" })
+/// What is listened to.
+pub(crate) struct Place {
+    interface: String,
+    frames: Frames,
+}
+
+/// Which frames of an interface are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    Sent,
+    Received,
+}
+
+impl Place {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// If they are wrong.
+    pub(crate) fn from_arguments(arguments: &mut Arguments) -> Result<Self, UsageError> {
+        let interface: String = arguments.required("interface", "interface")?;
+        let frames = match arguments.option("frames").as_deref() {
+            None | Some("sent") => Frames::Sent,
+            Some("received") => Frames::Received,
+            Some(other) => {
+                let wanted = "choice of frames: sent or received";
+                return Err(UsageError::Value { value: other.to_owned(), wanted });
+            }
+        };
+        arguments.end()?;
+        // Which names there are, the kernel knows; a longer one it cannot even be asked for.
+        if (1..=15).contains(&interface.len()) {
+            Ok(Self { interface, frames })
+        } else {
+            Err(UsageError::Value { value: interface, wanted: "name of an interface" })
+        }
     }
 }
 
 /// Listens.
-pub(crate) fn run(interface: &str) -> ExitCode {
-    let listened = listen(interface).and_then(|socket| {
+pub(crate) fn run(place: &Place) -> ExitCode {
+    let listened = listen(place).and_then(|socket| {
         print(&Listening { ready: true });
         count(&socket)
     });
@@ -49,20 +73,20 @@ pub(crate) fn run(interface: &str) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("netarium-probe: cannot listen to {interface}: {error}");
+            eprintln!("netarium-probe: cannot listen to {}: {error}", place.interface);
             ExitCode::FAILURE
         }
     }
 }
 
-/// A socket that gets the beginning of every frame that the interface sends, and nothing else.
-fn listen(interface: &str) -> io::Result<OwnedFd> {
+/// A socket that gets the beginning of every frame that is looked at, and nothing else.
+fn listen(place: &Place) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     // With no protocol yet it gets nothing, so no frame of another interface slips in.
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
-    let index = rustix::net::netdevice::name_to_index(&socket, interface)?;
+    let index = rustix::net::netdevice::name_to_index(&socket, &place.interface)?;
     enlarge(&socket)?;
-    keep(&socket, Frames::Sent)?;
+    keep(&socket, place.frames)?;
     bind(&socket, index)?;
     Ok(socket)
 }
@@ -71,13 +95,6 @@ fn listen(interface: &str) -> io::Result<OwnedFd> {
 pub(super) fn enlarge(socket: &OwnedFd) -> io::Result<()> {
     let set = |option| kernel::set_option(socket.as_fd(), libc::SOL_SOCKET, option, &BUFFER);
     set(libc::SO_RCVBUFFORCE).or_else(|_| set(libc::SO_RCVBUF))
-}
-
-/// Which frames of an interface are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Frames {
-    Sent,
-    Received,
 }
 
 /// Lets the kernel throw away all other frames, and the ends of long ones.

@@ -53,7 +53,18 @@ impl Get {
         Ok(Self { to: (address, port).into(), host, path, token, timeout })
     }
 
-    fn text(&self) -> String {
+    /// Whom it asks.
+    pub(super) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    /// How long it waits.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What it sends.
+    pub(super) fn text(&self) -> String {
         let host = if self.host.contains(':') && !self.host.starts_with('[') {
             format!("[{}]", self.host)
         } else {
@@ -110,7 +121,7 @@ fn mute(deadline: &Deadline) -> Outcome {
     Outcome::Broken(format!("the connection was made, but no response came in {millis:.0} ms"))
 }
 
-fn send_all(
+pub(super) fn send_all(
     socket: &OwnedFd,
     mut bytes: &[u8],
     to: SocketAddr,
@@ -169,6 +180,9 @@ pub(crate) enum HttpError {
     /// The connection was closed before all had come.
     #[error("the response ended too early")]
     Early,
+    /// It is no success.
+    #[error("the response has status {0}")]
+    Status(u16),
     /// It does not end.
     #[error("the response is too long")]
     TooLong,
@@ -183,7 +197,7 @@ pub(crate) enum Stream {
 
 /// How the end of a body is known (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
     None,
     Length(usize),
     Chunked,
@@ -215,6 +229,26 @@ pub(crate) fn response(mut bytes: &[u8], stream: Stream) -> Result<Option<Respon
             body: String::from_utf8_lossy(&body).into_owned(),
             cut,
         }));
+    }
+}
+
+/// The head of a response with status 2xx: how its body ends, and how much of that is there. `None`
+/// if more is needed.
+///
+/// # Errors
+/// If it is none, or has another status.
+pub(super) fn head(bytes: &[u8], stream: Stream) -> Result<Option<(Framing, usize)>, HttpError> {
+    let Some((head, rest)) = split_head(bytes) else {
+        return match stream {
+            _ if !could_be_http(bytes) => Err(HttpError::NotHttp),
+            Stream::Ended => Err(HttpError::Early),
+            Stream::Open if bytes.len() > LONGEST_HEAD => Err(HttpError::TooLong),
+            Stream::Open => Ok(None),
+        };
+    };
+    match read_head(head)? {
+        (200..300, framing) => Ok(Some((framing, rest.len()))),
+        (status, _) => Err(HttpError::Status(status)),
     }
 }
 

@@ -156,9 +156,7 @@ impl Exchange<'_> {
                 Some(Outcome::Reached(Reached { millis, response: None }))
             }
             Meaning::Answer { .. } => None,
-            Meaning::Refusal(reason, icmp) => {
-                Some(Outcome::Refused { by, reason, icmp: Some(icmp) })
-            }
+            Meaning::Refusal(reason, icmp) => Some(refusal::by_icmp(by, reason, icmp)),
         }
     }
 }

@@ -54,6 +54,20 @@ pub(crate) fn from_errno(errno: Errno, to: IpAddr) -> Option<Outcome> {
     }
 }
 
+/// What an ICMP error says. That a host is not found on a segment of the node's own, the kernel tells
+/// by an error from the node to itself, which is nobody's word but its own.
+pub(crate) fn by_icmp(by: Option<IpAddr>, reason: Reason, icmp: Icmp) -> Outcome {
+    if reason == Reason::HostUnreachable && by.is_some_and(is_own) {
+        return Outcome::Refused { by: None, reason, icmp: None };
+    }
+    Outcome::Refused { by, reason, icmp: Some(icmp) }
+}
+
+/// Whether an address is one of the node's own: only those can be bound.
+fn is_own(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
+}
+
 /// What is said when the node's own firewall drops what it sends.
 pub(crate) fn filtered() -> Outcome {
     Outcome::Refused { by: None, reason: Reason::Filtered, icmp: None }
@@ -114,7 +128,7 @@ fn extended_error(data: &[u8]) -> Option<Outcome> {
         }
         _ => return None,
     };
-    Some(Outcome::Refused { by: Some(by), reason, icmp: Some(Icmp { kind, code }) })
+    Some(by_icmp(Some(by), reason, Icmp { kind, code }))
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ impl Asker {
             argv: words.as_flattened().iter().map(|word| (*word).to_owned()).collect(),
             environment: [].into(),
             folder: Some("/".to_owned()),
+            user: None,
             terminal: None,
         }
     }

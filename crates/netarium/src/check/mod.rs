@@ -175,7 +175,13 @@ async fn next<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
 }
 
 /// The selected checks, in the order of the lab file.
-fn choose<'a>(checks: &'a [Check], selection: &Selection) -> Result<Vec<&'a Check>, CheckError> {
+///
+/// # Errors
+/// If a pattern picks none.
+pub fn choose<'a>(
+    checks: &'a [Check],
+    selection: &Selection,
+) -> Result<Vec<&'a Check>, CheckError> {
     let Selection::Matching(patterns) = selection else { return Ok(checks.iter().collect()) };
     for pattern in patterns {
         if !checks.iter().any(|check| check.fits(pattern)) {

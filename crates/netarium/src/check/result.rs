@@ -62,6 +62,13 @@ pub enum CheckKind {
     Isolated,
 }
 
+impl CheckResult {
+    /// The result of a check that passed, and nothing more to say about it.
+    pub fn passed(check: &Check) -> Self {
+        Found::once(true, String::new()).result_of(check, Instant::now())
+    }
+}
+
 impl CheckKind {
     /// How a check with this probe is made.
     pub fn of(probe: &Probe) -> Self {

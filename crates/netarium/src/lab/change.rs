@@ -47,6 +47,7 @@ impl Lab {
             images: self.data.images(),
             program,
             hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
+            volumes: self.data.volumes(&self.name),
             task,
         };
         Running::start(Stage::Worker, &order, fds, Stdio::inherit()).map_err(LabError::Stage)

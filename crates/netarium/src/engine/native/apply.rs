@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use netarium_core::control::Request;
+use netarium_core::model::Nesting;
 use netarium_core::name::Name;
 use netarium_core::object::{self, Object};
 use netarium_core::plan::Step;
@@ -21,8 +22,10 @@ use super::firewall::{self, FirewallError};
 use super::group::{self, Group};
 use super::journal::Journal;
 use super::node::{NodeError, RunningNode};
+use super::placing::{self, Way};
 use super::tunnels::{self, TunnelStepError};
 use super::uplink::{self, UplinkError};
+use super::volumes::Trees;
 use super::wiring;
 use super::worker::{Answer, Order, gone};
 use crate::failure::Failure;
@@ -79,7 +82,10 @@ pub(crate) struct Apply<'a> {
     patience: Duration,
     deadline: Instant,
     segments: Netlink,
-    filters: seccomp::Filters,
+    /// By whether nodes may nest containers; compiled when they are needed.
+    filters: BTreeMap<Nesting, seccomp::Filters>,
+    /// What the owner of the lab has opened for new nodes, by node and place in it.
+    trees: Trees,
     nodes: BTreeMap<Name, RunningNode>,
     waiting: BTreeMap<Name, Waiting>,
     authority: Option<Authority>,
@@ -93,7 +99,12 @@ impl<'a> Apply<'a> {
     ///
     /// # Errors
     /// If the journal cannot be written or the kernel does not talk.
-    pub(crate) fn begin(order: &'a Order, ids: u32, patience: Duration) -> Result<Self> {
+    pub(crate) fn begin(
+        order: &'a Order,
+        ids: u32,
+        trees: Trees,
+        patience: Duration,
+    ) -> Result<Self> {
         let path = order.folder.journal();
         let journal = Journal::open(&path).map_err(|source| StepError::Write { path, source })?;
         Ok(Self {
@@ -102,7 +113,8 @@ impl<'a> Apply<'a> {
             patience,
             deadline: Instant::now() + patience,
             segments: Netlink::open()?,
-            filters: seccomp::filters(ids).map_err(|it| StepError::Seccomp(it.to_string()))?,
+            filters: BTreeMap::new(),
+            trees,
             nodes: BTreeMap::new(),
             waiting: BTreeMap::new(),
             authority: None,
@@ -183,6 +195,7 @@ impl<'a> Apply<'a> {
 
     fn execute(&mut self, step: &Step) -> Result<()> {
         match step {
+            Step::Replace(Object::File(it)) => self.place(it, Way::Replace),
             Step::Create(object) | Step::Replace(object) => self.make(object),
             Step::Remove(object) => self.remove(object),
         }
@@ -218,9 +231,7 @@ impl<'a> Apply<'a> {
             }
             Object::Route(it) => Ok(wiring::set_route(self.node(&it.node)?, it)?),
             Object::Credential(it) => self.issue(it),
-            Object::File(it) => {
-                write_file(self.node(&it.node)?, &it.path, it.mode, it.content.as_bytes())
-            }
+            Object::File(it) => self.place(it, Way::Create),
             Object::Service(it) => {
                 self.node(&it.node)?.control()?.ask(&Request::Start(it.service.clone()))?;
                 self.started.insert(it.node.clone());
@@ -260,7 +271,12 @@ impl<'a> Apply<'a> {
                 let paths: Vec<String> = paths.collect();
                 paths.iter().try_for_each(|path| remove_file(self.node(&it.node)?, path))
             }
-            Object::File(it) => remove_file(self.node(&it.node)?, &it.path),
+            Object::File(it) => {
+                let removed = self.node(&it.node)?.root();
+                let removed = removed.and_then(|root| placing::take_away(&root, it));
+                let path = PathBuf::from(&it.path);
+                removed.map_err(|source| StepError::Remove { path, source })
+            }
             Object::Service(it) => {
                 let stop = Request::Stop(it.service.name.clone());
                 self.node(&it.node)?.control()?.ask(&stop)?;
@@ -316,6 +332,13 @@ impl<'a> Apply<'a> {
                 result => return Ok(result?),
             }
         }
+    }
+
+    fn place(&mut self, file: &object::File, way: Way) -> Result<()> {
+        let (lab, ids) = (&self.order.folder, self.ids);
+        let root = self.node(&file.node)?.root();
+        let placed = root.and_then(|root| placing::place(&root, lab, file, ids, way));
+        placed.map_err(|source| StepError::Write { path: PathBuf::from(&file.path), source })
     }
 
     fn issue(&mut self, credential: &object::Credential) -> Result<()> {

@@ -20,7 +20,7 @@ use super::firewall::{self, Found};
 use super::node::{self, NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
 use super::worker::Observation;
-use super::{journal, uplink, vici, wiring};
+use super::{journal, placing, uplink, vici, wiring};
 use crate::folder::LabFolder;
 use crate::linux::netlink::{Link, Netlink, NetlinkError, RouteVia};
 use crate::pki::{Authority, Credential};
@@ -44,11 +44,11 @@ type Result<T> = std::result::Result<T, ObserveError>;
 ///
 /// # Errors
 /// If its records cannot be read or the kernel does not talk. That something is gone is no error.
-pub(crate) fn observe(folder: &LabFolder, lab: &Name) -> Result<Observation> {
+pub(crate) fn observe(folder: &LabFolder, lab: &Name, ids: u32) -> Result<Observation> {
     let path = folder.journal();
     let recorded = journal::replay(&path)
         .map_err(|source| ObserveError::Journal { path: path.clone(), source })?;
-    let mut look = Look::at(folder, &recorded)?;
+    let mut look = Look::at(folder, &recorded, ids)?;
     look.add_certain(lab);
     for (id, object) in recorded.iter() {
         if let Some(found) = look.find(object) {
@@ -65,6 +65,8 @@ pub(crate) fn observe(folder: &LabFolder, lab: &Name) -> Result<Observation> {
 /// What the kernel and the nodes say, gathered once.
 struct Look<'a> {
     folder: &'a LabFolder,
+    /// How many ids the lab has.
+    ids: u32,
     /// The links of the lab's own namespace.
     segments: Vec<Link>,
     /// The addresses there.
@@ -119,7 +121,7 @@ impl NodeView {
 }
 
 impl<'a> Look<'a> {
-    fn at(folder: &'a LabFolder, recorded: &Objects) -> Result<Self> {
+    fn at(folder: &'a LabFolder, recorded: &Objects, ids: u32) -> Result<Self> {
         let mut nodes = BTreeMap::new();
         for (id, _) in recorded.iter() {
             if let Id::Node(name) = id
@@ -131,7 +133,7 @@ impl<'a> Look<'a> {
         }
         let mut netlink = Netlink::open()?;
         let (segments, addresses) = (netlink.links()?, netlink.addresses()?);
-        Ok(Self { folder, segments, addresses, nodes, observation: Observation::default() })
+        Ok(Self { folder, ids, segments, addresses, nodes, observation: Observation::default() })
     }
 
     fn note(&mut self, id: &Id, text: impl Into<String>) {
@@ -208,9 +210,7 @@ impl<'a> Look<'a> {
 
     fn file(&self, recorded: &object::File) -> Option<object::File> {
         let root = self.nodes.get(&recorded.node)?.node.root().ok()?;
-        let (mode, content) = root.read(&recorded.path).ok()??;
-        let content = String::from_utf8_lossy(&content).into();
-        Some(object::File { mode, content, ..recorded.clone() })
+        placing::look(&root, recorded, self.ids)
     }
 
     fn credential(&self, recorded: &object::Credential) -> bool {
