@@ -64,13 +64,40 @@ impl fmt::Display for Note {
 
 /// Something in the lab that this machine cannot do in any way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} needs {}", needs(.missing))]
+#[error("{subject} needs {}{}", needs(.missing), because(.why))]
 pub struct Refusal {
-    /// What of the lab it is, `segment site-a` for example.
-    pub what: String,
+    /// What of the lab it is.
+    pub subject: Subject,
     /// The features that it could use, none of which is there. If there are none, the kernel has them
     /// all, but no interface of the host has IPv6.
     pub missing: Vec<Feature>,
+    /// Why there is no other way, where that is not plain.
+    pub why: Option<String>,
+}
+
+/// A part of a lab that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A segment.
+    Segment(Name),
+    /// A node.
+    Node(Name),
+    /// A tunnel.
+    Tunnel(Name),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment(name) => write!(f, "segment {name}"),
+            Self::Node(name) => write!(f, "node {name}"),
+            Self::Tunnel(name) => write!(f, "tunnel {name}"),
+        }
+    }
+}
+
+fn because(why: &Option<String>) -> String {
+    why.as_ref().map_or_else(String::new, |why| format!(" ({why})"))
 }
 
 fn needs(features: &[Feature]) -> String {
@@ -197,15 +224,17 @@ fn refusals(model: &Model, features: &Features, outside: &Outside) -> Vec<Refusa
             Driver::Bridge => (bridge, vec![Feature::Bridge]),
             Driver::Veth => (features.has(Feature::Veth), vec![Feature::Veth]),
         };
-        (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
+        let subject = Subject::Segment(name.clone());
+        (!possible).then_some(Refusal { subject, missing, why: None })
     });
-    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refusal(model, it, features));
+    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refused(model, it, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
         // Whether the way out has IPv6 depends on the host.
         let own = node.interfaces.iter().filter(|it| !model.is_way_out(&it.segment));
         let asks = own.flat_map(|it| &it.addresses).any(is_ipv6);
         let refused = asks && !features.has(Feature::Ipv6);
-        refused.then(|| Refusal { what: format!("node {name}"), missing: vec![Feature::Ipv6] })
+        let subject = Subject::Node(name.clone());
+        refused.then(|| Refusal { subject, missing: vec![Feature::Ipv6], why: None })
     });
     let uplink = uplink::refusals(model, features, outside);
     segments.chain(tunnels).chain(nodes).chain(uplink).collect()

@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::model::{self, Content, Image, Limits, Nesting, Service, Transport, Via, Volume};
+use crate::model::{
+    self, Content, Image, Limits, Nesting, Service, SharedSecret, Transport, Via, Volume,
+};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
 
@@ -44,6 +46,8 @@ pub enum Id {
     Route(Name, IpNet),
     /// A node's key and certificate.
     Credential(Name),
+    /// A node's copy of the secret of a tunnel: node, tunnel.
+    Secret(Name, Name),
     /// A file in a node: node, absolute path.
     File(Name, String),
     /// The first process of a node.
@@ -82,6 +86,8 @@ pub enum Object {
     Route(Route),
     /// See [`Id::Credential`].
     Credential(Credential),
+    /// See [`Id::Secret`].
+    Secret(Secret),
     /// See [`Id::File`].
     File(File),
     /// See [`Id::Init`].
@@ -325,6 +331,19 @@ pub struct Credential {
     pub addresses: Vec<IpAddr>,
 }
 
+/// A node's copy of the secret of a tunnel. It can be shown: the secret itself is not in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// The node.
+    pub node: Name,
+    /// The tunnel.
+    pub tunnel: Name,
+    /// The addresses of the two ends, by which they call themselves.
+    pub ends: [IpAddr; 2],
+    /// Which secret it is.
+    pub secret: SharedSecret,
+}
+
 /// A file in a node, or a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
@@ -402,6 +421,7 @@ impl Object {
             }
             Self::Route(it) => Id::Route(it.node.clone(), it.to),
             Self::Credential(it) => Id::Credential(it.node.clone()),
+            Self::Secret(it) => Id::Secret(it.node.clone(), it.tunnel.clone()),
             Self::File(it) => Id::File(it.node.clone(), it.path.clone()),
             Self::Init(it) => Id::Init(it.node.clone()),
             Self::Service(it) => Id::Service(it.node.clone(), it.service.name.clone()),
@@ -425,6 +445,7 @@ impl Id {
             Self::Address(..) => "address",
             Self::Route(..) => "route",
             Self::Credential(_) => "credential",
+            Self::Secret(..) => "secret",
             Self::File(..) => "file",
             Self::Init(_) => "init",
             Self::Service(..) => "service",
@@ -452,7 +473,7 @@ impl fmt::Display for Id {
             Self::Address(node, interface, address) => write!(f, " {node}:{interface} {address}"),
             Self::Route(node, to) => write!(f, " {node} {to}"),
             Self::File(node, path) => write!(f, " {node}:{path}"),
-            Self::Service(node, service) => write!(f, " {node}/{service}"),
+            Self::Secret(node, name) | Self::Service(node, name) => write!(f, " {node}/{name}"),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ipsec;
+use crate::model::Auth;
 use crate::object::{Id, Object, Objects};
 use crate::uplink;
 
@@ -137,8 +138,11 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
         }
         Object::Tunnel(it) => {
             for end in it.tunnel.ends() {
-                if it.tunnel.ipsec().is_some() {
-                    bases.push(Id::Credential(end.node.clone()));
+                if let Some(ipsec) = it.tunnel.ipsec() {
+                    bases.push(match ipsec.auth {
+                        Auth::Certificate => Id::Credential(end.node.clone()),
+                        Auth::Psk(_) => Id::Secret(end.node.clone(), it.tunnel.name.clone()),
+                    });
                     bases.push(Id::Service(end.node.clone(), ipsec::service_name()));
                 }
                 bases.extend(all.address_of(&end.node, end.address));
@@ -177,6 +181,7 @@ fn carriers(object: &Object) -> Vec<Id> {
             None => Id::Node(it.node.clone()),
         }],
         Object::Credential(it) => vec![Id::Node(it.node.clone())],
+        Object::Secret(it) => vec![Id::Node(it.node.clone())],
         Object::File(it) => vec![Id::Node(it.node.clone())],
         Object::Init(it) => vec![Id::Node(it.node.clone())],
         Object::Service(it) => vec![Id::Init(it.node.clone())],

@@ -123,6 +123,14 @@ words! {
     Memory { "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "minimum": 1, "examples": ["64MiB"] }
     /// A number with s or ms
     Duration { "type": "string", "pattern": "^[0-9]+(ms|s)$", "examples": ["2s", "500ms"] }
+    /// A number with s, m, h or d
+    Period { "type": "string", "pattern": "^[0-9]+[smhd]$", "examples": ["10s", "4h"] }
+    /// By certificates of the lab's own authority
+    Certificate { "const": "certificate" }
+    /// By a secret that the lab makes
+    Psk { "const": "psk" }
+    /// A secret: 1 to 256 characters
+    Secret { "type": ["string", "integer"], "minLength": 1, "maxLength": 256 }
     /// A Debian release
     Suite { "type": "string", "pattern": "^[a-z]+$" }
     /// A Debian package
@@ -240,6 +248,25 @@ pub(crate) enum FileForm {
 pub(crate) enum VolumeForm {
     Word(VolumeWord),
     Table(Volume),
+}
+
+/// How the ends of a tunnel know each other.
+#[derive(JsonSchema)]
+#[schemars(rename = "Authentication", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum AuthForm {
+    Certificate(Certificate),
+    Psk(Psk),
+    Secret(OwnSecret),
+}
+
+/// A secret of your own.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) struct OwnSecret {
+    /// The secret.
+    psk: Secret,
 }
 
 /// When a service counts as ready.

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Note, Refusal};
+use crate::desired::{Note, Refusal, Subject};
 use crate::feature::{Feature, Features};
 use crate::model::{self, Model, UPLINK};
 use crate::name::Name;
@@ -188,16 +188,21 @@ pub(crate) fn refusals(model: &Model, features: &Features, outside: &Outside) ->
     let Some(uplink) = &model.uplink else { return vec![] };
     let mut refusals = Vec::new();
     if !features.has(Feature::Tun) {
-        let missing = vec![Feature::Tun];
-        refusals.push(Refusal { what: "the way out of the lab".to_owned(), missing });
+        let with_it = model.nodes.keys().filter(|node| address_of(model, node, true).is_some());
+        refusals.extend(with_it.map(|node| Refusal {
+            subject: Subject::Node(node.clone()),
+            missing: vec![Feature::Tun],
+            why: Some("for its way out or in".to_owned()),
+        }));
     }
     let has_feature = features.has(Feature::Ipv6);
     let nodes: BTreeSet<&Name> =
         uplink.published.iter().filter(|it| it.address.is_ipv6()).map(|it| &it.node).collect();
     let refused = nodes.into_iter().filter(|_| !has_feature || !outside.has_ipv6);
     refusals.extend(refused.map(|node| Refusal {
-        what: format!("what node {node} publishes"),
+        subject: Subject::Node(node.clone()),
         missing: if has_feature { vec![] } else { vec![Feature::Ipv6] },
+        why: Some("for what it publishes".to_owned()),
     }));
     refusals
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use anstyle::Style as Paint;
-use netarium_core::model::{self, Access, Content, Image, Nesting, TunnelKind, Via, VolumeSource};
+use netarium_core::model::{
+    self, Access, Content, Image, Nesting, SharedSecret, TunnelKind, Via, VolumeSource,
+};
 use netarium_core::name::Name;
 use netarium_core::object::{self, Id, ImageRef, Object, Port, SegmentLink, Uplink};
 use netarium_core::plan::Step;
@@ -33,6 +35,7 @@ pub(crate) fn node_of(id: &Id) -> Option<&Name> {
         | Id::Address(node, ..)
         | Id::Route(node, _)
         | Id::Credential(node)
+        | Id::Secret(node, _)
         | Id::File(node, _)
         | Id::Init(node)
         | Id::Service(node, _) => Some(node),
@@ -120,6 +123,13 @@ fn describe(object: &Object) -> (String, String) {
         }
         Object::Address(it) => (format!("address {}", it.address), it.interface.to_string()),
         Object::Route(it) => (format!("route {}", it.to), via(&it.via)),
+        Object::Secret(it) => {
+            let whose = match it.secret {
+                SharedSecret::Made => "made by the lab",
+                SharedSecret::Given(_) => "of the lab file",
+            };
+            (format!("secret of {}", it.tunnel), whose.to_owned())
+        }
         Object::Credential(it) => {
             let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();
             ("certificate".to_owned(), addresses.join(", "))

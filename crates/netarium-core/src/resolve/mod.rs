@@ -11,6 +11,7 @@ mod firewall;
 mod ground;
 mod images;
 mod interfaces;
+mod ipsec;
 mod names;
 mod nat;
 mod nodes;
@@ -121,11 +122,11 @@ fn model(
         sources,
     };
     let mut nodes = nodes(spec, &images, &mut context, problems);
-    let tunnels = tunnels::resolve(spec, &context, problems);
+    let (tunnels, secrets) = tunnels::resolve(spec, &context, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
     let checks = checks::resolve(spec, &context, &tunnels, problems);
     let uplink = context.uplinks.model();
-    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks, uplink })
+    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks, uplink, secrets })
 }
 
 /// What the later stages look things up in.

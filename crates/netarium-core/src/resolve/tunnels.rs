@@ -5,24 +5,21 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Context, Wired, names, segments};
-use crate::ipsec;
-use crate::model::{Ipsec, Tunnel, TunnelEnd, TunnelKind, Via};
+use super::{Context, Wired, ipsec, names, segments};
+use crate::ipsec as strongswan;
+use crate::model::{Secrets, Tunnel, TunnelEnd, TunnelKind, Via};
 use crate::name::Name;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::spec::{self, Ends, Spec, Word};
 
-/// The proposals of a tunnel that names none.
-const IKE: &str = "aes256gcm16-prfsha384-ecp384";
-const ESP: &str = "aes256gcm16-ecp384";
-
-/// The tunnels that have no problem.
+/// The tunnels that have no problem, and the secrets that are written there.
 pub(super) fn resolve(
     spec: &Spec,
     context: &Context<'_>,
     problems: &mut Problems,
-) -> BTreeMap<Name, Tunnel> {
+) -> (BTreeMap<Name, Tunnel>, Secrets) {
     let mut tunnels = BTreeMap::new();
+    let mut secrets = Secrets::default();
     let mut pairs = BTreeMap::new();
     for (word, written) in &spec.tunnels {
         let name = names::part("tunnel", word, problems);
@@ -34,19 +31,17 @@ pub(super) fn resolve(
             if tunnel.ipsec().is_some() {
                 check_pair(&mut pairs, word.place, &tunnel, problems);
             }
+            secrets.0.extend(written.secret().map(|secret| (name.clone(), secret.clone())));
             tunnels.insert(name, tunnel);
         }
     }
     check_services(spec, &tunnels, problems);
-    tunnels
+    (tunnels, secrets)
 }
 
 fn kind(written: &spec::Tunnel, problems: &mut Problems) -> TunnelKind {
     match written {
-        spec::Tunnel::Ipsec(written) => TunnelKind::Ipsec(Ipsec {
-            ike: proposal(written.ike.as_ref(), IKE, problems),
-            esp: proposal(written.esp.as_ref(), ESP, problems),
-        }),
+        spec::Tunnel::Ipsec(written) => TunnelKind::Ipsec(ipsec::resolve(written, problems)),
     }
 }
 
@@ -79,30 +74,18 @@ fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut 
     let nodes = spec.nodes.iter().filter(|(word, _)| ends.contains(word.value.as_str()));
     let nodes: Vec<&spec::Node> = nodes.filter_map(|(_, node)| node.as_ref()).collect();
     let names = nodes.iter().flat_map(|node| &node.interfaces).filter_map(|it| it.name.as_ref());
-    for word in names.filter(|word| word.value == ipsec::DEVICE) {
+    for word in names.filter(|word| word.value == strongswan::DEVICE) {
         let problem = Problem::new(format!("a tunnel end has an interface {} already", word.value));
         problems
             .add(problem.at(word.place).hint("strongSwan's is called that: call yours otherwise"));
     }
     for service in nodes.into_iter().flat_map(|node| &node.services) {
-        let daemon = ipsec::service_name();
+        let daemon = strongswan::service_name();
         if service.name.value == daemon.as_str() {
             let problem = Problem::new(format!("a tunnel end has a service {daemon} already"));
             problems.add(problem.at(service.name.place).hint("call yours something else"));
         }
     }
-}
-
-fn proposal(word: Option<&Word>, default: &str, problems: &mut Problems) -> String {
-    let Some(word) = word else { return default.to_owned() };
-    let part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
-    };
-    if !word.split('-').all(part) {
-        let problem = Problem::new(format!("{:?} is no proposal", word.value)).at(word.place);
-        problems.add(problem.hint(format!("write {default} for example")));
-    }
-    word.value.clone()
 }
 
 fn ends(

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use netarium_core::model::Limits;
+use netarium_core::model::{Limits, Secrets};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Object};
 use netarium_core::plan::Step;
@@ -29,6 +29,10 @@ pub(super) struct Work<'a> {
     /// Nodes with services that may not be ready yet, whatever the steps are.
     pub(super) unready: BTreeSet<Name>,
     pub(super) patience: Duration,
+    /// Those of the lab file.
+    pub(super) secrets: &'a Secrets,
+    /// The node that gets a new certificate, whatever became of the last one.
+    pub(super) renewed: Option<&'a Name>,
     pub(super) report: Report<'a>,
 }
 
@@ -72,12 +76,14 @@ impl Lab {
     /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
     /// the lab before the worker has ended.
     pub(super) async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
-        let Work { lock, unready, patience, report } = work;
+        let Work { lock, unready, patience, secrets, renewed, report } = work;
         if steps.is_empty() && unready.is_empty() {
             return Ok(());
         }
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let task = Task::Apply { steps: steps.to_vec(), patience, unready: unready.clone() };
+        let (steps_to_do, secrets) = (steps.to_vec(), (*secrets).clone());
+        let (unready, renewed) = (unready.clone(), renewed.cloned());
+        let task = Task::Apply { steps: steps_to_do, patience, unready, secrets, renewed };
         let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
@@ -113,7 +119,7 @@ impl Lab {
                 }
                 Some(Answer::Settled) => return Ok(()),
                 Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
-                Some(Answer::Observed(_) | Answer::Saw(_)) => {}
+                Some(Answer::Certificates(_) | Answer::Observed(_) | Answer::Saw(_)) => {}
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }

@@ -6,6 +6,7 @@
 //! the [`journal`].
 
 pub(crate) mod apply;
+pub(crate) mod certificates;
 pub(crate) mod control;
 pub(crate) mod files;
 pub(crate) mod firewall;

@@ -11,6 +11,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use netarium_core::model::Secrets;
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::Step;
@@ -19,10 +20,12 @@ use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Apply;
+use super::certificates;
 use super::keeper::{self, Keeper};
 use super::look::{Question, Sight, look};
 use super::observe;
 use super::volumes::{self, Trees};
+use crate::certificates::{Certificates, Reason, Standing};
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::clone::{self, Child, Side, into_namespaces};
@@ -61,6 +64,21 @@ pub(crate) enum Task {
         patience: u64,
         /// Nodes with services that were started before and may not be ready yet.
         unready: BTreeSet<Name>,
+        /// Secrets of the lab file, by tunnel.
+        secrets: Secrets,
+        /// The node that gets a new certificate, whatever became of the last one.
+        renewed: Option<Name>,
+    },
+    /// Telling which certificates there are.
+    Certificates,
+    /// Revoking the certificate of a node.
+    Revoke {
+        /// The node.
+        node: Name,
+        /// Why.
+        reason: Reason,
+        /// What becomes of tunnels that stand.
+        standing: Standing,
     },
     /// Looking at what is there.
     Observe,
@@ -90,6 +108,8 @@ pub(crate) enum Answer {
     },
     /// All services have settled.
     Settled,
+    /// These certificates are there.
+    Certificates(Certificates),
     /// What is there, and what is wrong with it.
     Observed(Observation),
     /// What was seen.
@@ -107,6 +127,8 @@ pub(crate) struct Observation {
     pub broken: Objects,
     /// Nodes with services that are not ready yet.
     pub unready: BTreeSet<Name>,
+    /// Nodes whose certificate is revoked.
+    pub revoked: BTreeSet<Name>,
     /// What is not in order, with the reason where it is known.
     pub findings: Vec<(Id, String)>,
 }
@@ -260,7 +282,16 @@ fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failur
             let machine = call.fds.first().map(std::os::fd::AsFd::as_fd);
             answer(Answer::Saw(look(&order.folder, question, machine)))
         }
-        Task::Apply { steps, patience, unready } => {
+        Task::Certificates => {
+            let shown = certificates::show(&order.folder).map_err(|it| Failure::of(&it))?;
+            answer(Answer::Certificates(shown))
+        }
+        Task::Revoke { node, reason, standing } => {
+            let revoked = certificates::revoke(&order.folder, node, *reason, *standing);
+            revoked.map_err(|it| Failure::of(&it))?;
+            answer(Answer::Settled)
+        }
+        Task::Apply { steps, patience, unready, .. } => {
             let patience = std::time::Duration::from_millis(*patience);
             let apply = Apply::begin(order, ids, trees, patience);
             let mut apply = apply.map_err(|it| Failure::of(&it))?;
