@@ -17,9 +17,9 @@ DENY_VERSION = 0.20.2
 FUZZ_SECONDS = 60
 
 # To build: a linker and a C compiler (for the cryptography of certificates), and a static C library
-# (for the program of nodes). To run: what makes images, what loads firewalls, and what gives an
-# ordinary user more ids than one. The network tools that labs use are in their images, not on this machine.
-PACKAGES = gcc libc6-dev mmdebstrap nftables uidmap
+# (for the program of nodes). To run: what makes images, what loads firewalls, what leads out, and what
+# gives an ordinary user more ids than one. The network tools that labs use are in their images, not on this machine.
+PACKAGES = gcc libc6-dev mmdebstrap nftables passt uidmap
 # What tests look at the kernel with, or run inside of nodes whose image is the host.
 TEST_PACKAGES = bash bubblewrap iproute2 passt passwd procps python3-minimal util-linux
 # What packs a virtual machine and runs it.

@@ -8,11 +8,12 @@ use netarium_core::feature::{Feature, Features};
 use netarium_core::object::Objects;
 use netarium_core::plan::{diff, record};
 use netarium_core::resolve::load;
+use netarium_core::uplink::Outside;
 
 /// What must exist for the lab to be up, if it is one.
 fn objects(bytes: &[u8]) -> Option<Objects> {
     let features: Features = Feature::ALL.into_iter().collect();
-    Some(desired(&load(bytes, "lab").ok()?, &features).ok()?.objects)
+    Some(desired(&load(bytes, "lab").ok()?, &features, &Outside::default()).ok()?.objects)
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
@@ -22,6 +22,7 @@ use crate::object::{
     LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
     Segment as SegmentObject, SegmentLink, Sysctl,
 };
+use crate::uplink::{self, Outside, WayOut};
 
 /// Everything that must exist, and what was chosen in place of what the machine lacks.
 #[derive(Clone, Debug)]
@@ -40,6 +41,10 @@ pub enum Note {
     BridgeForMacvlan,
     /// ESP runs in user space.
     UserspaceEsp,
+    /// The uplink leads nowhere.
+    NoWayOut,
+    /// Nodes with an uplink have no name server.
+    NoNameServer,
 }
 
 impl fmt::Display for Note {
@@ -49,17 +54,22 @@ impl fmt::Display for Note {
             Self::UserspaceEsp => {
                 "this kernel has no IPsec ESP: strongSwan encrypts in user space (kernel-libipsec)"
             }
+            Self::NoWayOut => "this host has no default route: the uplink leads nowhere",
+            Self::NoNameServer => {
+                "this host has no name server: nodes with an uplink can look up no names"
+            }
         })
     }
 }
 
 /// Something in the lab that this machine cannot do in any way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{subject} needs {}, which this kernel lacks{}", list(.missing), because(.why))]
+#[error("{subject} needs {}{}", needs(.missing), because(.why))]
 pub struct Refusal {
     /// What of the lab it is.
     pub subject: Subject,
-    /// The features that it could use, none of which is there.
+    /// The features that it could use, none of which is there. If there are none, the kernel has them
+    /// all, but no interface of the host has IPv6.
     pub missing: Vec<Feature>,
     /// Why there is no other way, where that is not plain.
     pub why: Option<String>,
@@ -90,16 +100,25 @@ fn because(why: &Option<String>) -> String {
     why.as_ref().map_or_else(String::new, |why| format!(" ({why})"))
 }
 
-fn list(features: &[Feature]) -> String {
-    features.iter().map(Feature::to_string).collect::<Vec<_>>().join(" or ")
+fn needs(features: &[Feature]) -> String {
+    if features.is_empty() {
+        return "an interface of this host with IPv6, and there is none".to_owned();
+    }
+    let words: Vec<String> = features.iter().map(Feature::to_string).collect();
+    format!("{}, which this kernel lacks", words.join(" or "))
 }
 
-/// Says everything that must exist for `model` to be up on a machine with `features`.
+/// Says everything that must exist for `model` to be up on a machine with `features`, in the
+/// surroundings `outside`.
 ///
 /// # Errors
 /// If the machine lacks something that the lab cannot do without: all that is lacking, at once.
-pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusal>> {
-    let mut choice = Choice::of(model, features)?;
+pub fn desired(
+    model: &Model,
+    features: &Features,
+    outside: &Outside,
+) -> Result<Desired, Vec<Refusal>> {
+    let mut choice = Choice::of(model, features, outside)?;
     let mut objects = Objects::default();
     objects.insert(Object::Lab(Lab { name: model.lab.clone() }));
     for (name, segment) in &model.segments {
@@ -108,6 +127,10 @@ pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusa
             link: choice.link(segment.driver),
             mtu: segment.mtu,
         }));
+    }
+    let way_out = choice.way_out.clone();
+    if let Some(way_out) = &way_out {
+        objects.insert(Object::Uplink(way_out.object(model)));
     }
     let mut hosts = Hosts::of(model);
     for (name, node) in &model.nodes {
@@ -122,13 +145,15 @@ struct Choice {
     macvlan: SegmentLink,
     encryption: Encryption,
     ipv6: bool,
+    /// How the lab gets out, if it does.
+    way_out: Option<WayOut>,
     second_ends: BTreeSet<Name>,
     notes: BTreeSet<Note>,
 }
 
 impl Choice {
-    fn of(model: &Model, features: &Features) -> Result<Self, Vec<Refusal>> {
-        let refusals = refusals(model, features);
+    fn of(model: &Model, features: &Features, outside: &Outside) -> Result<Self, Vec<Refusal>> {
+        let refusals = refusals(model, features, outside);
         if !refusals.is_empty() {
             return Err(refusals);
         }
@@ -147,7 +172,14 @@ impl Choice {
             notes.insert(Note::UserspaceEsp);
         }
         let ipv6 = features.has(Feature::Ipv6);
-        Ok(Self { macvlan, encryption, ipv6, second_ends: BTreeSet::new(), notes })
+        let way_out = model.uplink.as_ref().map(|uplink| WayOut::of(uplink, features, outside));
+        notes.extend(way_out.iter().flat_map(|it| it.notes(model)));
+        Ok(Self { macvlan, encryption, ipv6, way_out, second_ends: BTreeSet::new(), notes })
+    }
+
+    /// Whether a segment is the way out.
+    fn is_way_out(&self, segment: &Name) -> bool {
+        self.way_out.is_some() && segment.as_str() == UPLINK
     }
 
     fn link(&self, driver: Driver) -> SegmentLink {
@@ -162,6 +194,7 @@ impl Choice {
     /// that asks gets the first.
     fn port(&mut self, name: &Name, segment: &Segment) -> Port {
         match self.link(segment.driver) {
+            SegmentLink::Bridge if self.is_way_out(name) => Port::Isolated,
             SegmentLink::Bridge => Port::Bridge,
             SegmentLink::Pair if self.second_ends.insert(name.clone()) => Port::First,
             SegmentLink::Pair => Port::Second,
@@ -181,7 +214,7 @@ fn parent(features: &Features) -> Option<SegmentLink> {
     parent.filter(|_| features.has(Feature::Macvlan)).map(|(_, link)| link)
 }
 
-fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
+fn refusals(model: &Model, features: &Features, outside: &Outside) -> Vec<Refusal> {
     let bridge = features.has(Feature::Bridge) && features.has(Feature::Veth);
     let segments = model.segments.iter().filter_map(|(name, segment)| {
         let (possible, missing) = match segment.driver {
@@ -196,12 +229,15 @@ fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
     });
     let tunnels = model.tunnels.values().filter_map(|it| tunnels::refused(model, it, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
-        let asks = node.interfaces.iter().flat_map(|it| &it.addresses).any(is_ipv6);
+        // Whether the way out has IPv6 depends on the host.
+        let own = node.interfaces.iter().filter(|it| !model.is_way_out(&it.segment));
+        let asks = own.flat_map(|it| &it.addresses).any(is_ipv6);
         let refused = asks && !features.has(Feature::Ipv6);
         let subject = Subject::Node(name.clone());
         refused.then(|| Refusal { subject, missing: vec![Feature::Ipv6], why: None })
     });
-    segments.chain(tunnels).chain(nodes).collect()
+    let uplink = uplink::refusals(model, features, outside);
+    segments.chain(tunnels).chain(nodes).chain(uplink).collect()
 }
 
 fn is_ipv6(address: &IpNet) -> bool {
@@ -230,17 +266,26 @@ fn add_node(
         objects.insert(Object::Firewall(Firewall { node: name.clone(), text }));
     }
     add_interfaces(objects, hosts.model, (name, node), &carried, choice);
-    for route in &node.routes {
+    let leads_nowhere = |route: &&model::Route| {
+        choice.way_out.as_ref().is_some_and(|way_out| {
+            let is_way_out = route.via.interface().is_some_and(|it| it.as_str() == UPLINK);
+            is_way_out && route.to.prefix_len() == 0 && !way_out.leads_on(&route.to)
+        })
+    };
+    for route in node.routes.iter().filter(|route| !leads_nowhere(route)) {
         objects.insert(Object::Route(Route {
             node: name.clone(),
             to: route.to,
             via: route.via.clone(),
         }));
     }
+    let resolv_conf = choice.way_out.as_ref().and_then(|it| it.resolv_conf(name));
+    let resolv_conf = resolv_conf
+        .map_or_else(|| "# This lab has no name server; see /etc/hosts.\n".into(), Arc::from);
     for (path, content) in [
         ("/etc/hostname", format!("{name}\n").into()),
         ("/etc/hosts", hosts.text(name)),
-        ("/etc/resolv.conf", "# This lab has no name server; see /etc/hosts.\n".into()),
+        ("/etc/resolv.conf", resolv_conf),
     ] {
         objects.insert(file(name, path, content));
     }
@@ -364,7 +409,14 @@ fn add_interfaces(
             mtu: interface.mtu,
             state: LinkState::Up,
         }));
-        let speaks_ipv6 = interface.addresses.iter().any(is_ipv6)
+        let way_out = choice.way_out.as_ref().filter(|_| model.is_way_out(&interface.segment));
+        let addresses: Vec<IpNet> = interface
+            .addresses
+            .iter()
+            .filter(|address| way_out.is_none_or(|it| it.has(address)))
+            .copied()
+            .collect();
+        let speaks_ipv6 = addresses.iter().any(is_ipv6)
             || *carried == CarriedIpv6::ByInterface(interface.name.clone());
         if choice.ipv6 && (speaks_ipv6 || *carried == CarriedIpv6::ByDevice) {
             objects.insert(Object::InterfaceSysctl(InterfaceSysctl {
@@ -375,11 +427,11 @@ fn add_interfaces(
                 value: if speaks_ipv6 { "0" } else { "1" }.to_owned(),
             }));
         }
-        for address in &interface.addresses {
+        for address in addresses {
             objects.insert(Object::Address(Address {
                 node: name.clone(),
                 interface: interface.name.clone(),
-                address: *address,
+                address,
             }));
         }
     }
@@ -398,7 +450,8 @@ struct Hosts<'a> {
 impl<'a> Hosts<'a> {
     fn of(model: &'a Model) -> Self {
         let lines = |(name, node): (&'a Name, &'a Node)| {
-            (name, node.interfaces.as_slice(), host_lines(name, &node.interfaces))
+            let interfaces = in_the_lab(model, node);
+            (name, interfaces, host_lines(name, interfaces))
         };
         Self { model, plain: model.nodes.iter().map(lines).collect(), texts: BTreeMap::new() }
     }
@@ -407,7 +460,7 @@ impl<'a> Hosts<'a> {
     /// with `node` come first, since the first one found is used (hosts(5)).
     fn text(&mut self, node: &Name) -> Arc<str> {
         let near: BTreeSet<&Name> =
-            self.model.nodes[node].interfaces.iter().map(|it| &it.segment).collect();
+            in_the_lab(self.model, &self.model.nodes[node]).iter().map(|it| &it.segment).collect();
         if let Some(text) = self.texts.get(&near) {
             return Arc::clone(text);
         }
@@ -430,6 +483,14 @@ impl<'a> Hosts<'a> {
             }
         }
         text
+    }
+}
+
+/// The interfaces where other nodes can reach a node: not the last one, if that is on the way out.
+fn in_the_lab<'a>(model: &Model, node: &'a Node) -> &'a [model::Interface] {
+    match node.interfaces.split_last() {
+        Some((last, others)) if model.is_way_out(&last.segment) => others,
+        _ => &node.interfaces,
     }
 }
 

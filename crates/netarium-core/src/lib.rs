@@ -34,6 +34,7 @@ pub mod ipsec;
 pub mod nft;
 pub mod object;
 pub mod plan;
+pub mod uplink;
 
 pub mod control;
 pub mod outcome;

@@ -40,9 +40,71 @@ pub struct Model {
     /// What must be true of it under change, in the order written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disturbances: Vec<Disturbance>,
+    /// Its way out to the world, and in from the host, if a node has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Uplink>,
     /// The secrets that are written in the lab file, by tunnel.
     #[serde(skip)]
     pub secrets: Secrets,
+}
+
+/// The way out to the world and in from the host. The nodes that have it are on the segment
+/// [`UPLINK`], with interfaces of that name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Uplink {
+    /// Its own addresses on that segment, one of each family: the router that nodes see.
+    pub gateways: Vec<IpNet>,
+    /// The prefixes between that router and the host, one of each family.
+    pub transit: Vec<IpNet>,
+    /// The nodes that have a way out. Others are there for what they publish.
+    pub nodes: BTreeSet<Name>,
+    /// The ports of the host that lead to nodes.
+    pub published: Vec<Published>,
+}
+
+impl Model {
+    /// Whether a segment is the way out to the world.
+    pub fn is_way_out(&self, segment: &Name) -> bool {
+        self.uplink.is_some() && segment.as_str() == UPLINK
+    }
+}
+
+/// The name of the segment with the way out, and of every interface on it.
+pub const UPLINK: &str = "uplink";
+
+/// A port of the host that leads to a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Published {
+    /// The address of the host.
+    pub address: IpAddr,
+    /// The port there.
+    pub port: u16,
+    /// Of which protocol.
+    pub protocol: Transport,
+    /// The node.
+    pub node: Name,
+    /// The port of the node.
+    pub to: u16,
+}
+
+/// A protocol whose ports can be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP (RFC 9293).
+    Tcp,
+    /// UDP (RFC 768).
+    Udp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
 }
 
 /// Secrets by tunnel. They are never shown.

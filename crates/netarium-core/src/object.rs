@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
+use crate::model::{
+    self, Content, Image, Limits, Nesting, Service, SharedSecret, Transport, Via, Volume,
+};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
 
@@ -25,6 +27,8 @@ pub enum Id {
     Authority,
     /// A segment.
     Segment(Name),
+    /// The way out to the world and in from the host.
+    Uplink,
     /// A node: its namespaces and its root file system, with no process of its own yet.
     Node(Name),
     /// A kernel setting of a node's network namespace, a path below `/proc/sys`.
@@ -64,6 +68,8 @@ pub enum Object {
     Authority(Authority),
     /// See [`Id::Segment`].
     Segment(Segment),
+    /// See [`Id::Uplink`].
+    Uplink(Uplink),
     /// See [`Id::Node`].
     Node(Node),
     /// See [`Id::Sysctl`].
@@ -133,6 +139,41 @@ pub enum SegmentLink {
     Bridge,
     /// A veth pair whose two ends go to two nodes.
     Pair,
+}
+
+/// The way out to the world and in from the host: a router in the lab's own network namespace, on the
+/// segment [`model::UPLINK`], and pasta(1) behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uplink {
+    /// The router's addresses on the segment, one of each family.
+    pub gateways: Vec<IpNet>,
+    /// The prefixes between the router and pasta, one of each family.
+    pub transit: Vec<IpNet>,
+    /// The addresses of the nodes that have a way out; the others are only reached from the host.
+    pub nodes: Vec<IpAddr>,
+    /// The interface of the host that pasta is told about.
+    pub device: String,
+    /// The host's own addresses, which nobody in the lab can reach.
+    pub blocked: Vec<IpNet>,
+    /// The host's name servers that can be asked as everybody else can, one of each family at most.
+    pub resolvers: Vec<IpAddr>,
+    /// The ports of the host that lead to nodes.
+    pub published: Vec<Published>,
+}
+
+/// A port of the host that leads to a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Published {
+    /// The address of the host.
+    pub address: IpAddr,
+    /// The port there.
+    pub port: u16,
+    /// Of which protocol.
+    pub protocol: Transport,
+    /// The node.
+    pub node: Name,
+    /// Its address and port.
+    pub to: SocketAddr,
 }
 
 /// A node before its first process.
@@ -235,6 +276,8 @@ pub enum Port {
     Macvlan,
     /// A veth pair, the other end of which is a port of the segment's bridge.
     Bridge,
+    /// The same, but what comes in there goes to the bridge's own link only, to no other port.
+    Isolated,
     /// The first end of the segment's veth pair.
     First,
     /// The second end of the segment's veth pair.
@@ -362,6 +405,7 @@ impl Object {
             Self::Lab(_) => Id::Lab,
             Self::Authority(_) => Id::Authority,
             Self::Segment(it) => Id::Segment(it.name.clone()),
+            Self::Uplink(_) => Id::Uplink,
             Self::Node(it) => Id::Node(it.name.clone()),
             Self::Sysctl(it) => Id::Sysctl(it.node.clone(), it.key.clone()),
             Self::Firewall(it) => Id::Firewall(it.node.clone()),
@@ -393,6 +437,7 @@ impl Id {
             Self::Lab => "lab",
             Self::Authority => "authority",
             Self::Segment(_) => "segment",
+            Self::Uplink => "uplink",
             Self::Node(_) => "node",
             Self::Sysctl(..) | Self::InterfaceSysctl(..) => "sysctl",
             Self::Firewall(_) => "firewall",
@@ -413,7 +458,7 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
         match self {
-            Self::Lab | Self::Authority => Ok(()),
+            Self::Lab | Self::Authority | Self::Uplink => Ok(()),
             Self::Segment(name)
             | Self::Node(name)
             | Self::Firewall(name)

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ipsec;
 use crate::model::Auth;
 use crate::object::{Id, Object, Objects};
+use crate::uplink;
 
 /// One thing to do. It names everything that is needed to do it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +131,7 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
     let mut bases = carriers(object);
     match object {
         Object::Interface(it) => bases.push(Id::Segment(it.segment.clone())),
+        Object::Uplink(_) => bases.extend(uplink::segment().map(Id::Segment)),
         Object::Credential(_) => bases.push(Id::Authority),
         Object::Service(it) => {
             bases.extend(it.reads.iter().map(|path| Id::File(it.node.clone(), path.clone())));
@@ -164,7 +166,9 @@ fn supports(object: &Object, all: &Objects) -> Vec<Id> {
 fn carriers(object: &Object) -> Vec<Id> {
     match object {
         Object::Lab(_) => vec![],
-        Object::Authority(_) | Object::Segment(_) | Object::Node(_) => vec![Id::Lab],
+        Object::Authority(_) | Object::Segment(_) | Object::Uplink(_) | Object::Node(_) => {
+            vec![Id::Lab]
+        }
         Object::Sysctl(it) => vec![Id::Node(it.node.clone())],
         Object::Firewall(it) => vec![Id::Node(it.node.clone())],
         Object::Interface(it) => vec![Id::Node(it.node.clone())],

@@ -107,6 +107,8 @@ words! {
     PortAndProtocol { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?/(tcp|udp|sctp)$", "examples": ["80/tcp"] }
     /// An address or node, with a port if one is meant; a range of addresses; a port
     NatTo { "type": ["string", "integer"], "examples": ["10.3.0.2:8080", 8080] }
+    /// A port of the host and the port of the node that it leads to, or ranges of them
+    Publish { "type": ["string", "integer"], "pattern": "^((\\[[0-9a-fA-F:.]+\\]|[0-9]+(\\.[0-9]+){3}):)?[0-9]+(-[0-9]+)?(:[0-9]+(-[0-9]+)?)?(/(tcp|udp))?$", "examples": ["8080:80", "127.0.0.1:5353:53/udp"] }
     /// The name of an interface: 1 to 15 bytes
     InterfaceName { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,15}$" }
     /// A hardware address

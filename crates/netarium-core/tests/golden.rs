@@ -16,6 +16,7 @@ use netarium_core::model::{Model, Via};
 use netarium_core::nft;
 use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::diff;
+use netarium_core::uplink::{Outside, arguments, rules};
 use pretend::load;
 
 fn labs() -> Vec<PathBuf> {
@@ -27,6 +28,18 @@ fn labs() -> Vec<PathBuf> {
         .collect();
     labs.sort();
     labs
+}
+
+/// A host with both families, as documentation has it (RFC 5737, RFC 3849).
+fn outside() -> Outside {
+    let addresses = ["127.0.0.0/8", "192.0.2.7/32", "::1/128", "2001:db8::7/128"];
+    Outside {
+        addresses: addresses.map(|it| it.parse().unwrap()).to_vec(),
+        ways_out: [true, true],
+        device: Some("eth0".to_owned()),
+        has_ipv6: true,
+        resolvers: ["192.0.2.53", "127.0.0.53"].map(|it| it.parse().unwrap()).to_vec(),
+    }
 }
 
 fn settings() -> insta::Settings {
@@ -62,7 +75,7 @@ fn every_lab_has_its_golden_plan() {
     for path in labs() {
         let (name, model) = model(&path);
         let features = Feature::ALL.into_iter().collect();
-        let objects = desired(&model, &features).unwrap().objects;
+        let objects = desired(&model, &features, &outside()).unwrap().objects;
         let mut text = String::new();
         for step in diff(&objects, &Objects::default()) {
             match step.object() {
@@ -79,6 +92,12 @@ fn every_lab_has_its_golden_plan() {
                 Object::Firewall(firewall) => {
                     text.push_str(&format!("{step}\n"));
                     text.extend(firewall.text.lines().map(|line| format!("    {line}\n")));
+                }
+                Object::Uplink(uplink) => {
+                    text.push_str(&format!("{step}\n    pasta"));
+                    arguments(uplink).iter().for_each(|word| text.push_str(&format!(" {word}")));
+                    text.push('\n');
+                    text.extend(rules(uplink, "link").lines().map(|line| format!("    {line}\n")));
                 }
                 Object::Sysctl(setting) => {
                     text.push_str(&format!("{step} = {}\n", setting.value));
@@ -98,18 +117,21 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
     let (_, model) =
         model(&labs().into_iter().find(|it| it.ends_with("site-to-site/lab.yaml")).unwrap());
     let poor = [Feature::Bridge, Feature::Veth, Feature::Tun].into_iter().collect();
-    let wanted = desired(&model, &poor).unwrap();
+    let wanted = desired(&model, &poor, &Outside::default()).unwrap();
     assert_eq!(wanted.notes, [Note::BridgeForMacvlan, Note::UserspaceEsp]);
     let bare = [Feature::Ipv6].into_iter().collect();
-    let refused: Vec<String> =
-        desired(&model, &bare).unwrap_err().iter().map(ToString::to_string).collect();
+    let refused: Vec<String> = desired(&model, &bare, &Outside::default())
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(refused.len(), model.segments.len() + model.tunnels.len());
     assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
     assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
 
     let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
     let refused = |model: &Model| -> Vec<String> {
-        desired(model, &poor).unwrap_err().iter().map(ToString::to_string).collect()
+        desired(model, &poor, &outside()).unwrap_err().iter().map(ToString::to_string).collect()
     };
     let first = "tunnel chosen needs ESP, which this kernel lacks (for a daemon that encrypts, one must \
                  have an address of 10.9.0.0/16, which the tunnel carries)";
@@ -128,7 +150,7 @@ fn a_gateway_gets_the_routes_to_its_tunnels_that_the_daemon_does_not_make() {
     let features = Feature::ALL.into_iter().collect();
     // No route of these labs leads straight to an interface.
     let routes = |model: &Model| -> Vec<String> {
-        let objects = desired(model, &features).unwrap().objects;
+        let objects = desired(model, &features, &outside()).unwrap().objects;
         let routes = objects.iter().filter_map(|(_, it)| match it {
             Object::Route(it) => Some((&it.node, it.to, it.via.clone())),
             _ => None,
@@ -162,10 +184,47 @@ fn a_gateway_gets_the_routes_to_its_tunnels_that_the_daemon_does_not_make() {
 #[test]
 fn a_tunnel_past_a_gateway_without_an_address_in_it_is_refused_in_user_space() {
     let user_space = Feature::ALL.into_iter().filter(|it| *it != Feature::Esp).collect();
-    let refused = desired(&deep_sites(), &user_space).unwrap_err();
+    let refused = desired(&deep_sites(), &user_space, &outside()).unwrap_err();
     let expected = "tunnel sites needs ESP, which this kernel lacks (for a daemon that encrypts, \
                     gateway-a must have an address of 10.1.0.0/16, which the tunnel carries)";
     assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+}
+
+#[test]
+fn a_way_out_is_what_the_host_makes_of_it() {
+    let yaml = b"image: host\nnodes: {a: {uplink: true}, b: {publish: [8080:80, '[::1]:443/udp']}}";
+    let model = load(yaml, "lab").unwrap();
+    let features = Feature::ALL.into_iter().collect();
+    let made = |outside: &Outside| desired(&model, &features, outside);
+    let refused = made(&Outside::default()).unwrap_err();
+    assert_eq!(
+        refused[0].to_string(),
+        "node b needs an interface of this host with IPv6, and there is none (for what it publishes)"
+    );
+
+    let lost = Outside { has_ipv6: true, device: Some("tail0".to_owned()), ..Outside::default() };
+    let wanted = made(&lost).unwrap();
+    assert_eq!(wanted.notes, [Note::NoWayOut]);
+    let ids: Vec<String> = wanted.objects.iter().map(|(id, _)| id.to_string()).collect();
+    assert!(ids.contains(&"address b:uplink fd6e:6574:6172::3".to_owned()), "{ids:#?}");
+    assert!(ids.contains(&"route a 0.0.0.0/0".to_owned()), "{ids:#?}");
+    // Nobody in IPv6 could be reached; and who only publishes has no way out at all.
+    let others = ["route a ::/0", "route b 0.0.0.0/0"];
+    assert!(!ids.iter().any(|id| others.contains(&id.as_str())), "{ids:#?}");
+
+    let dumb = Outside { ways_out: [true, false], ..lost };
+    assert_eq!(made(&dumb).unwrap().notes, [Note::NoNameServer]);
+    let found = made(&outside()).unwrap();
+    assert_eq!(found.notes, []);
+    let Some(Object::Uplink(uplink)) = found.objects.get(&Id::Uplink) else { panic!("no uplink") };
+    assert_eq!(uplink.resolvers, ["192.0.2.53".parse::<std::net::IpAddr>().unwrap()]);
+    let arguments = arguments(uplink).join(" ");
+    assert!(arguments.contains("--tcp-ports 127.0.0.1/8080 --udp-ports ::1/443"), "{arguments}");
+    let rules = rules(uplink, "link");
+    assert!(
+        rules.contains("nfproto ipv6 udp dport 443 dnat ip6 to [fd6e:6574:6172::3]:443"),
+        "{rules}"
+    );
 }
 
 #[test]
@@ -173,7 +232,8 @@ fn every_key_resolves_to_its_golden_model() {
     let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
     let json = serde_json::to_string_pretty(&model).unwrap();
     settings().bind(|| insta::assert_snapshot!("every-key", json));
-    let objects = desired(&model, &Feature::ALL.into_iter().collect()).unwrap().objects;
+    let features = Feature::ALL.into_iter().collect();
+    let objects = desired(&model, &features, &outside()).unwrap().objects;
     let first = model.nodes.keys().next().unwrap().clone();
     let Some(Object::Firewall(firewall)) = objects.get(&Id::Firewall(first)) else { panic!() };
     let firewall = nft::placement(nft::Table::First, &firewall.text);

@@ -10,6 +10,7 @@
 //!     sources/                    what its files are copies of, by digest
 //!     journal                     the steps that were done
 //!     pki/                        its certificate authority
+//!     uplink.json uplink.log …    its way out: which process, what it wrote
 //!     nodes/<node>/               control socket, logs, and what the node changed
 //! ```
 //!
@@ -126,6 +127,21 @@ impl LabFolder {
     /// The lab's certificate authority.
     pub(crate) fn pki(&self) -> PathBuf {
         self.0.join("pki")
+    }
+
+    /// Which process is the way out.
+    pub(crate) fn uplink(&self) -> PathBuf {
+        self.0.join("uplink.json")
+    }
+
+    /// What that process wrote.
+    pub(crate) fn uplink_log(&self) -> PathBuf {
+        self.0.join("uplink.log")
+    }
+
+    /// What is kept about the rules of the router before it.
+    pub(crate) fn uplink_rules(&self) -> PathBuf {
+        self.0.join("uplink.rules")
     }
 
     /// The folder of one node.

@@ -40,6 +40,7 @@ use crate::lab_file::LabFile;
 use crate::lab_source;
 use crate::linux::idmap::IdMap;
 use crate::linux::stage::StageError;
+use crate::outside::outside;
 
 /// How long services and tunnels may take to be ready, if nobody says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -311,7 +312,8 @@ impl Lab {
 
     async fn desired(&self, model: &Model) -> Result<Desired> {
         let features = features(&self.data).await.map_err(LabError::Features)?;
-        programs::check(desired(model, &features).map_err(LabError::Refused)?)
+        let outside = outside(model).map_err(LabError::Outside)?;
+        programs::check(desired(model, &features, &outside).map_err(LabError::Refused)?)
     }
 
     /// What is there. Nothing, if the lab has no keeper: everything in a lab ends with that.

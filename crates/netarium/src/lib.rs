@@ -17,6 +17,7 @@ pub mod folder;
 pub mod lab;
 pub mod lab_file;
 pub mod lab_source;
+pub mod outside;
 pub mod session;
 
 pub mod image;

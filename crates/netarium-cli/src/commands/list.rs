@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use netarium::lab::{Lab, LabRecord, State};
 use netarium::session::SessionError;
 use netarium_core::control::{ServiceState, ServiceStatus};
-use netarium_core::model::{self, Model};
+use netarium_core::model::{self, Model, Published};
 use netarium_core::name::Name;
 use serde::Serialize;
 
@@ -36,6 +36,8 @@ struct Inhabitant<'m> {
     image: String,
     interfaces: &'m [model::Interface],
     services: Vec<ServiceStatus>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    published: Vec<&'m Published>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -129,7 +131,9 @@ fn inhabitants<'m>(lab: &Lab, model: &'m Model) -> Result<Vec<Inhabitant<'m>>, S
             Err(error) => return Err(error),
         };
         let image = image(&node.image);
-        nodes.push(Inhabitant { node: name, state, image, interfaces: &node.interfaces, services });
+        let published = published(model, name);
+        let interfaces = &node.interfaces;
+        nodes.push(Inhabitant { node: name, state, image, interfaces, services, published });
     }
     Ok(nodes)
 }
@@ -149,7 +153,9 @@ fn nodes_table(nodes: &[Inhabitant<'_>]) -> Table<6> {
             node.image.as_str().into(),
             interfaces,
             addresses,
-            Cell::of_lines(node.services.iter().map(service_line)),
+            Cell::of_lines(
+                node.services.iter().map(service_line).chain(node.published.iter().map(port_line)),
+            ),
         ]);
     }
     table
@@ -183,6 +189,17 @@ fn service_line(status: &ServiceStatus) -> (String, anstyle::Style) {
         number => format!(", restarted {number}×"),
     };
     (format!("{name} {state}{restarts}"), paint)
+}
+
+/// The ports of the host that lead to a node.
+fn published<'m>(model: &'m Model, node: &Name) -> Vec<&'m Published> {
+    let all = model.uplink.iter().flat_map(|uplink| &uplink.published);
+    all.filter(|it| it.node == *node).collect()
+}
+
+fn port_line(published: &&Published) -> (String, anstyle::Style) {
+    let from = std::net::SocketAddr::new(published.address, published.port);
+    (format!("{from}/{} to port {}", published.protocol, published.to), DIM)
 }
 
 #[cfg(test)]
@@ -223,6 +240,7 @@ mod tests {
             image: image(&written.image),
             interfaces: &written.interfaces,
             services: vec![],
+            published: published(&model, node),
         };
         let table = nodes_table(&[row]).render(0);
         assert_eq!(

@@ -145,6 +145,7 @@ mod tests {
     use netarium_core::name::Name;
     use netarium_core::object::{Object, Objects};
     use netarium_core::plan::diff;
+    use netarium_core::uplink::Outside;
 
     use super::*;
 
@@ -152,7 +153,13 @@ mod tests {
         let text = "image: host\nsegments: {lan: {prefix: 10.0.0.0/24, driver: bridge}}\nnodes:\n  \
                     alice: {interfaces: {lan: 10.0.0.1}}\n  bob: {interfaces: {lan: 10.0.0.2}}\n";
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
-        desired(&model, &[Feature::Bridge, Feature::Veth].into_iter().collect()).unwrap().objects
+        desired(
+            &model,
+            &[Feature::Bridge, Feature::Veth].into_iter().collect(),
+            &Outside::default(),
+        )
+        .unwrap()
+        .objects
     }
 
     fn shown(observed: &Objects, findings: Vec<(Id, String)>) -> String {

@@ -8,7 +8,7 @@ use netarium_core::model::{
     self, Access, Content, Image, Nesting, SharedSecret, TunnelKind, Via, VolumeSource,
 };
 use netarium_core::name::Name;
-use netarium_core::object::{self, Id, ImageRef, Object, Port, SegmentLink};
+use netarium_core::object::{self, Id, ImageRef, Object, Port, SegmentLink, Uplink};
 use netarium_core::plan::Step;
 
 use super::table::{Cell, Table};
@@ -26,7 +26,7 @@ enum Group {
 /// The node that an object belongs to, if it belongs to one.
 pub(crate) fn node_of(id: &Id) -> Option<&Name> {
     match id {
-        Id::Lab | Id::Authority | Id::Segment(_) | Id::Tunnel(_) => None,
+        Id::Lab | Id::Authority | Id::Segment(_) | Id::Uplink | Id::Tunnel(_) => None,
         Id::Node(node)
         | Id::Sysctl(node, _)
         | Id::Firewall(node)
@@ -87,7 +87,7 @@ pub(crate) fn kinds<'a>(ids: impl IntoIterator<Item = &'a Id>) -> String {
 fn group(id: &Id) -> Group {
     match (node_of(id), id) {
         (Some(node), _) => Group::Node(node.clone()),
-        (None, Id::Segment(_)) => Group::Segments,
+        (None, Id::Segment(_) | Id::Uplink) => Group::Segments,
         (None, Id::Tunnel(_)) => Group::Tunnels,
         _ => Group::Lab,
     }
@@ -110,6 +110,7 @@ fn describe(object: &Object) -> (String, String) {
             format!("valid for {}", count(days(it.days), "day")),
         ),
         Object::Segment(it) => (it.name.to_string(), format!("{}, mtu {}", link(it.link), it.mtu)),
+        Object::Uplink(it) => ("uplink".to_owned(), uplink(it)),
         Object::Node(it) => node(it),
         Object::Sysctl(it) => (format!("sysctl {}", it.key.replace('/', ".")), it.value.clone()),
         Object::Firewall(it) => ("firewall".to_owned(), count(it.text.lines().count(), "line")),
@@ -142,6 +143,21 @@ fn describe(object: &Object) -> (String, String) {
             (it.tunnel.name.to_string(), format!("{ends}, {}", ipsec.esp))
         }
     }
+}
+
+/// How a lab gets out, and which ports of the host lead into it.
+fn uplink(uplink: &Uplink) -> String {
+    let published = uplink.published.iter().map(|it| {
+        format!(
+            "{}/{} to {}:{}",
+            std::net::SocketAddr::new(it.address, it.port),
+            it.protocol,
+            it.node,
+            it.to.port()
+        )
+    });
+    let way = format!("pasta by {}", uplink.device);
+    std::iter::once(way).chain(published).collect::<Vec<_>>().join(", ")
 }
 
 fn file(it: &object::File) -> (String, String) {
@@ -211,6 +227,7 @@ fn port(port: Port) -> &'static str {
     match port {
         Port::Macvlan => "macvlan",
         Port::Bridge => "bridge port",
+        Port::Isolated => "isolated bridge port",
         Port::First | Port::Second => "end of a veth pair",
     }
 }
@@ -231,12 +248,19 @@ mod tests {
     use netarium_core::feature::Feature;
     use netarium_core::object::Objects;
     use netarium_core::plan::diff;
+    use netarium_core::uplink::Outside;
 
     use super::*;
 
     fn objects(text: &str) -> Objects {
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
-        desired(&model, &[Feature::Bridge, Feature::Veth].into_iter().collect()).unwrap().objects
+        desired(
+            &model,
+            &[Feature::Bridge, Feature::Veth].into_iter().collect(),
+            &Outside::default(),
+        )
+        .unwrap()
+        .objects
     }
 
     fn lab(address: &str) -> Objects {

@@ -40,7 +40,7 @@ impl Ground<'_> {
                 it.name.as_str() == word.value || it.segment.as_str() == word.value
             };
             let before = found.len();
-            let meant = self.wired.interfaces.iter().filter(is_meant);
+            let meant = self.wired.all_interfaces().filter(is_meant);
             found.extend(meant.map(|interface| interface.name.clone()));
             if found.len() == before {
                 whole = false;
@@ -61,7 +61,7 @@ impl Ground<'_> {
         } else {
             format!("{} has no interface or segment {}", self.name, word.value)
         };
-        let own = self.wired.interfaces.iter();
+        let own = self.wired.all_interfaces();
         let known = own.flat_map(|it| [it.segment.as_str(), it.name.as_str()]).collect();
         let mut problem = Problem::new(message).at(word.place);
         problem.hint = suggestion(word, known);

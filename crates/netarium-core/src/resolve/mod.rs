@@ -21,6 +21,7 @@ mod segments;
 mod services;
 mod sysctls;
 mod tunnels;
+mod uplink;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ pub use images::{BASE_PACKAGES, recipes};
 use self::images::Images;
 use self::interfaces::Taken;
 use self::names::Names;
+use self::uplink::Uplinks;
 use crate::model::{Interface, Model, Node, Route, Segment};
 use crate::name::Name;
 use crate::problem::{Problem, Problems};
@@ -107,13 +109,15 @@ fn model(
 ) -> Option<Model> {
     let lab = names::lab(spec, default_name, problems);
     let images = Images::resolve(spec, problems);
-    let segments = segments::resolve(spec, problems);
+    let mut segments = segments::resolve(spec, problems);
+    let uplinks = Uplinks::resolve(spec, &mut segments, problems);
     let lab_or_any = lab.clone().or_else(|| Name::new("lab").ok())?;
     let mut context = Context {
         lab: lab_or_any,
         node_names: Names::new("node", &spec.nodes, spec.unread.contains(&"nodes")),
         segment_names: Names::new("segment", &spec.segments, spec.unread.contains(&"segments")),
         segments,
+        uplinks,
         nodes: BTreeMap::new(),
         sources,
     };
@@ -121,8 +125,9 @@ fn model(
     let (tunnels, secrets) = tunnels::resolve(spec, &context, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
     let (checks, disturbances) = checks::resolve(spec, &context, &tunnels, problems);
+    let uplink = context.uplinks.model();
     let segments = context.segments;
-    Some(Model { lab: lab?, segments, nodes, tunnels, checks, disturbances, secrets })
+    Some(Model { lab: lab?, segments, nodes, tunnels, checks, disturbances, uplink, secrets })
 }
 
 /// What the later stages look things up in.
@@ -131,6 +136,7 @@ struct Context<'s> {
     node_names: Names<'s>,
     segment_names: Names<'s>,
     segments: BTreeMap<Name, Segment>,
+    uplinks: Uplinks,
     nodes: BTreeMap<Name, Wired>,
     sources: &'s Sources,
 }
@@ -138,12 +144,19 @@ struct Context<'s> {
 /// A node as far as others need to know it.
 struct Wired {
     interfaces: Vec<Interface>,
+    /// Its interface on the way out. It is not among the others: nobody in the lab can reach it there.
+    uplink: Option<Interface>,
     routes: Vec<Route>,
     /// Whether something of its wiring is missing here because it had a problem of its own.
     broken: bool,
 }
 
 impl Wired {
+    /// All its interfaces, that on the way out last.
+    fn all_interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().chain(&self.uplink)
+    }
+
     /// Its addresses, each with the interface that has it.
     fn addresses(&self) -> impl Iterator<Item = (&Interface, IpAddr)> {
         self.interfaces.iter().flat_map(|interface| {

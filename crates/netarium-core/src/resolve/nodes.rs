@@ -4,7 +4,7 @@ use super::images::Images;
 use super::interfaces::{self, Taken};
 use super::{Context, Wired, files, routes, services, sysctls};
 use crate::firewall::Firewall;
-use crate::model::{Forwarding, Image, Limits, Nesting, Node};
+use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node};
 use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{self, Word};
@@ -20,17 +20,22 @@ pub(super) fn resolve(
 ) -> (Node, Wired) {
     let image = images.of(written.image.as_ref(), problems).unwrap_or(Image::Host);
     let (interfaces, broken) = interfaces::resolve(name, written, context, taken, problems);
-    let routes = routes::resolve(name, written, context, &interfaces, broken, problems);
+    let uplink = context.uplinks.interface(name, &context.lab);
+    let all: Vec<Interface> = interfaces.iter().chain(&uplink).cloned().collect();
+    let mut routes = routes::resolve(name, written, context, &all, broken, problems);
+    if written.has_way_out() && uplink.is_some() {
+        context.uplinks.add_default_routes(&mut routes);
+    }
     let forward = written.forward.as_ref().is_some_and(|forward| forward.value);
     let nests = written.nesting.as_ref().is_some_and(|nesting| nesting.value);
     let volumes = files::volumes(&written.volumes, context.sources, problems);
     let node = Node {
         image,
         forwarding: if forward { Forwarding::On } else { Forwarding::Off },
-        sysctls: sysctls::resolve(&written.sysctls, &interfaces, problems),
+        sysctls: sysctls::resolve(&written.sysctls, &all, problems),
         services: services::resolve(&written.services, problems),
         limits: limits(&written.limits, problems),
-        interfaces: interfaces.clone(),
+        interfaces: all,
         routes: routes.clone(),
         // It is resolved when the tunnels are known.
         firewall: Firewall::default(),
@@ -38,7 +43,7 @@ pub(super) fn resolve(
         volumes,
         nesting: if nests { Nesting::Allowed } else { Nesting::Refused },
     };
-    (node, Wired { interfaces, routes, broken })
+    (node, Wired { interfaces, uplink, routes, broken })
 }
 
 fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {

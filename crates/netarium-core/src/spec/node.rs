@@ -27,6 +27,12 @@ pub struct Node {
     /// Where everything goes that no other route takes; a list of two for IPv4 and IPv6.
     #[schemars(with = "Option<schema::OneOrMany<schema::Address>>")]
     pub gateway: Vec<Word>,
+    /// A way out to the world, over an interface of the same name. Default: `false`.
+    #[schemars(with = "Option<bool>")]
+    pub uplink: Option<Placed<bool>>,
+    /// Ports of the host that lead to ports of the node, `8080:80` for example.
+    #[schemars(with = "Option<schema::OneOrMany<schema::Publish>>")]
+    pub publish: Vec<Word>,
     /// Its other routes.
     #[schemars(with = "Option<Vec<Route>>")]
     pub routes: Vec<Route>,
@@ -70,6 +76,10 @@ impl Node {
             gateway: table
                 .take("gateway")
                 .map_or_else(Vec::new, |tree| words("gateway", tree, problems)),
+            uplink: table.take("uplink").and_then(|tree| truth("uplink", tree, problems)),
+            publish: table
+                .take("publish")
+                .map_or_else(Vec::new, |tree| words("publish", tree, problems)),
             routes: table.take("routes").map_or_else(Vec::new, |tree| {
                 let items = list("routes", tree, problems);
                 items.iter().filter_map(|item| Route::read(item, problems)).collect()
@@ -106,6 +116,16 @@ impl Node {
         };
         table.close(problems);
         Some(node)
+    }
+
+    /// Whether it has to do with the world outside of the lab.
+    pub(crate) fn is_linked_up(&self) -> bool {
+        self.has_way_out() || !self.publish.is_empty()
+    }
+
+    /// Whether it has a way out.
+    pub(crate) fn has_way_out(&self) -> bool {
+        self.uplink.as_ref().is_some_and(|uplink| uplink.value)
     }
 }
 

@@ -21,6 +21,7 @@ mod form;
 #[path = "../pretend/mod.rs"]
 mod pretend;
 mod running;
+mod uplink;
 mod wiring;
 
 use netarium_core::problem::Problem;

@@ -10,6 +10,7 @@ use netarium_core::feature::{Feature, Features};
 use netarium_core::object::Objects;
 use netarium_core::plan::diff;
 use netarium_core::resolve::load;
+use netarium_core::uplink::Outside;
 
 use super::report::{Figure, THOUSAND_BAR, Unit};
 
@@ -26,7 +27,9 @@ pub fn thousand_nodes(runs: NonZeroU32) -> Figure {
     let millis = (0..runs.get()).map(|_| {
         let began = Instant::now();
         let model = load(text.as_bytes(), "thousand").expect("this lab has no mistakes");
-        let goal = desired(&model, &features).expect("all features are there").objects;
+        let goal = desired(&model, &features, &Outside::default())
+            .expect("all features are there")
+            .objects;
         let steps = diff(&goal, &Objects::default());
         let took = began.elapsed();
         assert_eq!(steps.len(), goal.len(), "nothing is there, so each object is one step");

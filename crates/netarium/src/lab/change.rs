@@ -15,8 +15,10 @@ use netarium_core::plan::Step;
 use super::lock::Lock;
 use super::{Lab, LabError, Result};
 use crate::engine::native::look::{Question, Sight};
+use crate::engine::native::pasta;
 use crate::engine::native::worker::{Answer, Order, Task};
 use crate::event::{Event, Report};
+use crate::failure::Failure;
 use crate::linux::cgroup::Cgroups;
 use crate::linux::stage::{Running, Stage, StageError};
 use crate::node_program;
@@ -100,6 +102,17 @@ impl Lab {
                     if self.limit(steps, &nodes, report)? == Limited::Some {
                         running.go_on().await.map_err(LabError::Stage)?;
                     }
+                }
+                Some(Answer::Pasta(number)) => {
+                    if let Some(Object::Uplink(uplink)) = steps.get(number).map(Step::object) {
+                        let started = pasta::start(&self.folder, uplink).await;
+                        let failed =
+                            |it: Failure| it.while_doing(format!("cannot {}", steps[number]));
+                        started
+                            .map_err(LabError::Stage)?
+                            .map_err(|failure| LabError::Step(failed(failure)))?;
+                    }
+                    running.go_on().await.map_err(LabError::Stage)?;
                 }
                 Some(Answer::Opened { step, algorithms, tries }) => {
                     if let Some(Step::Create(Object::Tunnel(it))) = steps.get(step) {

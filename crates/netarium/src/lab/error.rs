@@ -25,6 +25,17 @@ pub enum LabError {
     /// A program that loads firewalls is missing.
     #[error("cannot make the lab's firewalls")]
     Program(#[source] crate::linux::program::ProgramError),
+    /// A program that the way out needs is missing.
+    #[error("cannot make the way out or in of {}", list(nodes))]
+    WayOut {
+        /// The nodes that have one.
+        nodes: Vec<Name>,
+        /// What is missing.
+        source: crate::linux::program::ProgramError,
+    },
+    /// The host's network cannot be looked at.
+    #[error("cannot find out how this host is connected")]
+    Outside(#[source] crate::outside::OutsideError),
     /// An image is not to be had.
     #[error("cannot make image {image} ready")]
     Image {
@@ -83,6 +94,10 @@ pub enum LabError {
     NotUp(Name),
 }
 
+fn list(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
 impl LabError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
@@ -90,7 +105,7 @@ impl LabError {
             Self::Refused(_) => {
                 Some("`netarium doctor` tells what this machine has and lacks".to_owned())
             }
-            Self::Program(source) => source.hint(),
+            Self::Program(source) | Self::WayOut { source, .. } => source.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Folder { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {

@@ -19,6 +19,14 @@ impl NetworkNamespace {
         Ok(Self(File::open(format!("/proc/{pid}/ns/net"))?.into()))
     }
 
+    /// That of the calling process.
+    ///
+    /// # Errors
+    /// If `/proc` is not there.
+    pub(crate) fn of_caller() -> io::Result<Self> {
+        Ok(Self(File::open("/proc/self/ns/net")?.into()))
+    }
+
     /// Calls `visit` inside, on a thread of its own that then ends.
     ///
     /// # Errors

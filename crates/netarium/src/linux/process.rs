@@ -36,7 +36,9 @@ impl Process {
     /// `ESRCH` if it has ended.
     pub(crate) fn open(self) -> io::Result<OwnedFd> {
         let gone = || io::Error::from_raw_os_error(libc::ESRCH);
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+        // A worker sees the host's /proc from inside the lab, where numbers are others.
+        let pid = number_here(self.pid).ok_or_else(gone)?;
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
         // The number may have passed to another process before the descriptor was opened.
         if self.is_alive() { Ok(pidfd) } else { Err(gone()) }
@@ -85,6 +87,18 @@ pub(crate) fn host_pid(pidfd: &impl AsFd) -> io::Result<u32> {
         .find_map(|line| line.strip_prefix("Pid:"))
         .and_then(|number| number.trim().parse().ok())
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}
+
+/// The number that a process has in the process namespace of the caller, which is that of `/proc` or
+/// inside of it (NSpid, proc_pid_status(5)).
+fn number_here(pid: u32) -> Option<u32> {
+    let numbers = |process: &str| -> Option<Vec<u32>> {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        line.split_ascii_whitespace().map(|number| number.parse().ok()).collect()
+    };
+    let depth = numbers("self")?.len();
+    numbers(&pid.to_string())?.get(depth.checked_sub(1)?).copied()
 }
 
 fn started(pid: u32) -> io::Result<u64> {

@@ -135,6 +135,12 @@ impl Program {
         self.command.spawn().map_err(|error| failed_start(&self.name, error))
     }
 
+    /// Becomes the program: the calling process goes on as that. Only an error comes back.
+    pub(crate) fn become_it(mut self) -> ProgramError {
+        let error = self.command.exec();
+        failed_start(&self.name, error)
+    }
+
     /// Runs it to its end from a process without a tokio runtime.
     ///
     /// # Errors

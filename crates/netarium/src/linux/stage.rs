@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 
 use crate::bench;
-use crate::engine::native::{sweep, worker};
+use crate::engine::native::{pasta, sweep, worker};
 use crate::image::workshop;
 use crate::linux::features;
 use crate::linux::program::{Program, ProgramError};
@@ -85,6 +85,8 @@ pub(crate) enum Stage {
     Image,
     /// Does steps inside a lab, or looks at it.
     Worker,
+    /// Starts what is at the far end of a lab's way out.
+    Pasta,
     /// Removes what a lab leaves on the disk.
     Sweep,
     /// Asks the kernel what it can do.
@@ -94,12 +96,14 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 5] = [Self::Image, Self::Worker, Self::Sweep, Self::Features, Self::Bench];
+    const ALL: [Self; 6] =
+        [Self::Image, Self::Worker, Self::Pasta, Self::Sweep, Self::Features, Self::Bench];
 
     fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
             Self::Worker => "worker",
+            Self::Pasta => "pasta",
             Self::Sweep => "sweep",
             Self::Features => "features",
             Self::Bench => "bench",
@@ -110,6 +114,7 @@ impl Stage {
         match self {
             Self::Image => workshop::stage(&call),
             Self::Worker => worker::stage(&call),
+            Self::Pasta => pasta::stage(&call),
             Self::Sweep => sweep::stage(&call),
             Self::Features => features::stage(&call),
             Self::Bench => bench::stage(&call),

@@ -46,8 +46,11 @@ pub(crate) fn a_node_that_is_added_or_removed_leaves_the_others_alone() {
     assert!(lab.ping("carol", "10.2.0.2"));
     assert_eq!(lab.sh("bob", "getent hosts carol | cut -d' ' -f1"), "10.1.0.3\n");
 
+    let carols = lab.init("carol");
     lab.replace(carol, "");
     let steps = lab.up();
+    let is_gone = || !std::path::Path::new(&format!("/proc/{carols}")).exists();
+    wait_until("the processes of a removed node have ended", is_gone);
     assert_eq!(steps[0], "remove node carol");
     assert_eq!(steps.len(), 4, "{steps:#?}");
     assert!(!lab.ping("alice", "10.1.0.3"));

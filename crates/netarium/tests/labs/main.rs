@@ -11,6 +11,7 @@ mod child;
 mod lab;
 mod owner;
 mod traces;
+mod world;
 
 mod changes;
 mod checks;
@@ -27,6 +28,7 @@ mod pki;
 mod places;
 mod segments;
 mod tunnels;
+mod uplink;
 mod volumes;
 
 use std::process::ExitCode;
@@ -49,18 +51,24 @@ macro_rules! tests {
 
 fn main() -> ExitCode {
     netarium::run_if_stage();
-    if let Some(code) = child::run_if_child() {
+    if let Some(code) = child::run_if_child().or_else(world::run_if_child) {
         return code;
     }
     let mut arguments = Arguments::from_args();
     // Tests wait more than they compute.
     arguments.test_threads.get_or_insert(4);
+    if world::is_inside() {
+        return libtest_mimic::run(&arguments, tests_of_the_way_out()).exit_code();
+    }
     let mut all = tests();
     let public = Arc::default();
     if rustix::process::geteuid().is_root() {
         let names: Vec<String> = all.iter().map(|trial| trial.name().to_owned()).collect();
         all.extend(tests_of_root());
         all.extend(owner::as_users(&names, &public));
+        let names = tests_of_the_way_out();
+        let names: Vec<String> = names.iter().map(|trial| trial.name().to_owned()).collect();
+        all.extend(world::trials(&names, &public));
     }
     libtest_mimic::run(&arguments, all).exit_code()
 }
@@ -149,6 +157,23 @@ fn tests() -> Vec<Trial> {
             two_labs_and_two_segments_may_have_the_same_prefix
             long_names_in_a_deep_folder_work
             labs_of_one_owner_are_listed_and_taken_down_apart;
+    }
+}
+
+/// Each in a host and a world of its own, which only root can prepare.
+fn tests_of_the_way_out() -> Vec<Trial> {
+    tests! {
+        uplink:
+            nodes_reach_the_world_which_sees_one_address
+            no_address_of_the_host_can_be_reached
+            nodes_with_a_way_out_cannot_reach_each_other_over_it
+            published_ports_lead_to_nodes
+            a_port_that_is_taken_is_named_and_the_lab_undone
+            what_is_published_can_be_changed_while_nodes_run
+            a_killed_pasta_is_seen_and_mended
+            a_killed_keeper_takes_pasta_with_it
+            rules_that_were_changed_by_hand_are_seen_and_mended
+            two_labs_get_out_at_the_same_time;
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Failed, Trial};
@@ -12,7 +12,7 @@ use netarium::folder::DataFolder;
 use netarium_core::name::Name;
 
 /// Ordinary users, as `make test-users` makes them.
-const USERS: [(&str, Ids); 2] =
+pub(crate) const USERS: [(&str, Ids); 2] =
     [("netarium-test", Ids::Subordinate), ("netarium-plain", Ids::Single)];
 
 /// Where the labs of the project are, for a test program that was copied elsewhere.
@@ -20,7 +20,7 @@ const LABS: &str = "NETARIUM_TEST_LABS";
 
 /// Which ids a user's labs can have.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ids {
+pub(crate) enum Ids {
     Subordinate,
     Single,
 }
@@ -112,8 +112,21 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Runs a test as another user. A user that is missing, or is not as it should be, is a failure.
+/// Runs a test as another user.
+#[expect(clippy::disallowed_methods, reason = "the test program starts itself as another user")]
 fn run_as(user: &str, ids: Ids, test: &str, public: &PublicFolder) -> Result<(), Failed> {
+    judge(&as_user(Command::new("env"), user, ids, test, public)?.output()?)
+}
+
+/// Adds to a command that runs another what runs a test as another user. A user that is missing, or is
+/// not as it should be, is a failure.
+pub(crate) fn as_user(
+    mut command: Command,
+    user: &str,
+    ids: Ids,
+    test: &str,
+    public: &PublicFolder,
+) -> Result<Command, Failed> {
     let home = home_of(user).ok_or_else(|| {
         format!("there is no user {user}: `make test-users` makes the users of the tests")
     })?;
@@ -125,8 +138,8 @@ fn run_as(user: &str, ids: Ids, test: &str, public: &PublicFolder) -> Result<(),
         let not = if has_ids { "not " } else { "" };
         return Err(format!("user {user} must {not}have subordinate ids (subuid(5))").into());
     }
-    #[expect(clippy::disallowed_methods, reason = "the test program starts itself as another user")]
-    let output = Command::new("setpriv")
+    command
+        .arg("setpriv")
         .args(["--reuid", user, "--regid", user, "--init-groups"])
         .arg(public.path().join("labs-test"))
         .args(["--exact", test])
@@ -136,8 +149,12 @@ fn run_as(user: &str, ids: Ids, test: &str, public: &PublicFolder) -> Result<(),
         .env("USER", user)
         .env_remove("XDG_RUNTIME_DIR")
         .env_remove("NETARIUM_TEST_DATA")
-        .stdin(Stdio::null())
-        .output()?;
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Whether one test was run and has passed.
+pub(crate) fn judge(output: &Output) -> Result<(), Failed> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // A name that is no test's would succeed, too.
     if output.status.success() && text.contains("1 passed") {

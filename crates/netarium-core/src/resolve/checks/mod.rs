@@ -261,7 +261,7 @@ fn isolated(
     names.retain(|name| seen.insert(name.clone()));
     let made = |node: Name| {
         let wired = nodes.get(&node)?;
-        let interfaces = wired.interfaces.iter().map(|it| it.name.clone()).collect();
+        let interfaces = wired.all_interfaces().map(|it| it.name.clone()).collect();
         let name = format!("{node} is isolated");
         Some(Made { name, probe: Probe::Isolated { node, interfaces }, patience: PATIENCE_BLOCKED })
     };

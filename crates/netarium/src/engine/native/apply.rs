@@ -26,6 +26,7 @@ use super::journal::Journal;
 use super::node::{NodeError, RunningNode};
 use super::placing::{self, Way};
 use super::tunnels::{self, TunnelStepError};
+use super::uplink::{self, UplinkError};
 use super::volumes::Trees;
 use super::wiring;
 use super::worker::{Answer, Order, gone};
@@ -53,6 +54,8 @@ pub(crate) enum StepError {
     Control(#[from] ControlError),
     #[error(transparent)]
     Firewall(#[from] FirewallError),
+    #[error(transparent)]
+    Uplink(#[from] UplinkError),
     #[error(transparent)]
     Pki(#[from] PkiError),
     #[error(transparent)]
@@ -156,11 +159,28 @@ impl<'a> Apply<'a> {
             Group::Inits(inits) => self.start_nodes(&inits, call),
             Group::Firewalls(firewalls) => self.load_firewalls(&firewalls, call),
             Group::Settings(node, settings) => self.write_settings(node, &settings, call),
+            Group::One(number, step @ Step::Create(Object::Uplink(it))) => {
+                self.make_uplink((number, step, it), call)
+            }
             Group::One(number, step) => {
                 self.execute(step).map_err(|error| failed(step, &error))?;
                 self.done(number, step, call)
             }
         }
+    }
+
+    /// The caller starts pasta on the way.
+    fn make_uplink(
+        &mut self,
+        (number, step, it): (usize, &Step, &object::Uplink),
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
+        let failed = |error: UplinkError| failed(step, &error.into());
+        uplink::prepare(&self.order.folder, &mut self.segments, it).map_err(failed)?;
+        call.answer(&Answer::Pasta(number)).map_err(|error| gone(&error))?;
+        call.wait_for_word().map_err(|error| gone(&error))?;
+        uplink::finish(&mut self.segments, it).map_err(failed)?;
+        self.done(number, step, call)
     }
 
     fn done(
@@ -191,6 +211,7 @@ impl<'a> Apply<'a> {
             Object::Node(_)
             | Object::Sysctl(_)
             | Object::Firewall(_)
+            | Object::Uplink(_)
             | Object::Init(_)
             | Object::Tunnel(_) => Ok(()),
             Object::Authority(it) => {
@@ -230,6 +251,7 @@ impl<'a> Apply<'a> {
             // The lab's folder goes with it; the keeper is killed from outside.
             Object::Lab(_) | Object::Authority(_) | Object::Init(_) => Ok(()),
             Object::Segment(it) => Ok(wiring::remove_segment(&mut self.segments, it)?),
+            Object::Uplink(it) => Ok(uplink::remove(&self.order.folder, &mut self.segments, it)?),
             Object::Node(it) => self.remove_node(&it.name),
             Object::Sysctl(it) => {
                 // The lab's own namespace has what every new one has.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::node::RunningNode;
 use super::worker::write_record;
-use crate::linux::namespace;
+use crate::linux::namespace::{self, NetworkNamespace};
 use crate::linux::netlink::nftables_generation;
 use crate::linux::program::{Program, ProgramError};
 
@@ -45,11 +45,25 @@ type Result<T> = std::result::Result<T, FirewallError>;
 /// the order of the nodes; where nft does not take a text, nothing has changed.
 pub(crate) fn load(tables: &[(&RunningNode, &str)]) -> Vec<Result<()>> {
     std::thread::scope(|scope| {
-        let loading: Vec<_> =
-            tables.iter().map(|&(node, text)| scope.spawn(move || load_one(node, text))).collect();
+        let loading: Vec<_> = tables
+            .iter()
+            .map(|&(node, text)| scope.spawn(move || load_one(&Place::of(node), text)))
+            .collect();
         let loaded = loading.into_iter().map(|it| it.join());
         loaded.map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
+}
+
+/// Where a table is: a network namespace, and the file for what is kept about the table.
+pub(crate) struct Place<'a> {
+    pub(crate) namespace: &'a NetworkNamespace,
+    pub(crate) record: PathBuf,
+}
+
+impl<'a> Place<'a> {
+    fn of(node: &'a RunningNode) -> Self {
+        Self { namespace: &node.namespace, record: node.folder.firewall() }
+    }
 }
 
 /// What is kept about a table that was made.
@@ -61,22 +75,25 @@ struct Made {
 }
 
 impl Made {
-    fn recorded(node: &RunningNode) -> Option<Self> {
-        serde_json::from_slice(&fs::read(node.folder.firewall()).ok()?).ok()
+    fn recorded(place: &Place<'_>) -> Option<Self> {
+        serde_json::from_slice(&fs::read(&place.record).ok()?).ok()
     }
 }
 
-fn load_one(node: &RunningNode, text: &str) -> Result<()> {
-    let table = Made::recorded(node).map_or(Table::First, |made| made.table.other());
+/// Puts a table in place of the one that is there, in one transaction.
+///
+/// # Errors
+/// If nft does not take it: then nothing has changed.
+pub(crate) fn load_one(place: &Place<'_>, text: &str) -> Result<()> {
+    let table = Made::recorded(place).map_or(Table::First, |made| made.table.other());
     let program = reading(&nft::placement(table, text))?;
-    let generation = node.namespace.enter(|| {
+    let generation = place.namespace.enter(|| {
         program.run_now()?;
         nftables_generation().map_err(FirewallError::Generation)
     });
     let generation = generation.map_err(FirewallError::Enter)??;
-    let path = node.folder.firewall();
-    write_record(&path, &Made { table, generation })
-        .map_err(|source| FirewallError::Write { path, source })
+    write_record(&place.record, &Made { table, generation })
+        .map_err(|source| FirewallError::Write { path: place.record.clone(), source })
 }
 
 /// Takes the table away, if it is there.
@@ -84,8 +101,16 @@ fn load_one(node: &RunningNode, text: &str) -> Result<()> {
 /// # Errors
 /// If nft cannot.
 pub(crate) fn unload(node: &RunningNode) -> Result<()> {
+    unload_one(&Place::of(node))
+}
+
+/// Takes a table away, if it is there.
+///
+/// # Errors
+/// If nft cannot.
+pub(crate) fn unload_one(place: &Place<'_>) -> Result<()> {
     let program = reading(&nft::removal())?;
-    node.namespace.enter(|| program.run_now()).map_err(FirewallError::Enter)??;
+    place.namespace.enter(|| program.run_now()).map_err(FirewallError::Enter)??;
     Ok(())
 }
 
@@ -99,14 +124,19 @@ pub(crate) enum Found {
     Gone,
 }
 
-/// Looks at the table that was made from `text`.
+/// Looks at the table of a node that was made from `text`.
 pub(crate) fn look(node: &RunningNode, text: &str) -> Found {
-    let Some(made) = Made::recorded(node) else { return Found::Gone };
-    let generation = node.namespace.enter(|| nftables_generation().ok()).ok().flatten();
+    look_at(&Place::of(node), text)
+}
+
+/// Looks at the table that was made from `text`.
+pub(crate) fn look_at(place: &Place<'_>, text: &str) -> Found {
+    let Some(made) = Made::recorded(place) else { return Found::Gone };
+    let generation = place.namespace.enter(|| nftables_generation().ok()).ok().flatten();
     if generation == Some(made.generation) {
         return Found::Unchanged;
     }
-    let listed = node.namespace.enter(|| listing(made.table).run_now());
+    let listed = place.namespace.enter(|| listing(made.table).run_now());
     // nft fails if there is no such table.
     let Ok(Ok(listed)) = listed else { return Found::Gone };
     match show_anew(made.table, text) {

@@ -69,6 +69,7 @@ mod tests {
     use netarium_core::feature::Feature;
     use netarium_core::object::Objects;
     use netarium_core::plan::diff;
+    use netarium_core::uplink::Outside;
 
     use super::*;
 
@@ -79,7 +80,10 @@ mod tests {
                     b: {interfaces: {lan: 10.0.0.2}, nat: [{masquerade: lan}]}\n";
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
         let features = Feature::ALL.into_iter().collect();
-        let steps = diff(&desired(&model, &features).unwrap().objects, &Objects::default());
+        let steps = diff(
+            &desired(&model, &features, &Outside::default()).unwrap().objects,
+            &Objects::default(),
+        );
         let numbered: Vec<(usize, &Step)> = steps.iter().enumerate().collect();
         let groups: Vec<Vec<usize>> = groups(&numbered)
             .into_iter()

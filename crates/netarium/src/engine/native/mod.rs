@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`worker`] is the process inside a lab that does the work, [`apply`] does steps,
 //! [`observe`] looks at what is there. Below them: [`node`], [`wiring`], [`files`], [`firewall`], [`control`] to a
-//! node's first process, [`run`] for programs beside its services, [`tunnels`] and [`vici`] to its daemon, and
+//! node's first process, [`uplink`] and [`pasta`] for the way out, [`run`] for programs beside its services, [`tunnels`] and [`vici`] to its daemon, and
 //! the [`journal`].
 
 pub(crate) mod apply;
@@ -17,10 +17,12 @@ pub(crate) mod keeper;
 pub(crate) mod look;
 pub(crate) mod node;
 pub(crate) mod observe;
+pub(crate) mod pasta;
 mod placing;
 pub(crate) mod run;
 pub(crate) mod sweep;
 pub(crate) mod tunnels;
+pub(crate) mod uplink;
 pub(crate) mod vici;
 pub(crate) mod volumes;
 pub(crate) mod wiring;

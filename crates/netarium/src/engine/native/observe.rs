@@ -20,7 +20,7 @@ use super::firewall::{self, Found};
 use super::node::{self, NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
 use super::worker::Observation;
-use super::{journal, placing, vici, wiring};
+use super::{journal, placing, uplink, vici, wiring};
 use crate::folder::LabFolder;
 use crate::linux::netlink::{Link, Netlink, NetlinkError, RouteVia};
 use crate::pki::{Authority, Credential, TunnelSecret};
@@ -70,6 +70,8 @@ struct Look<'a> {
     ids: u32,
     /// The links of the lab's own namespace.
     segments: Vec<Link>,
+    /// The addresses there.
+    addresses: Vec<(u32, IpNet)>,
     nodes: BTreeMap<Name, NodeView>,
     observation: Observation,
 }
@@ -130,8 +132,9 @@ impl<'a> Look<'a> {
                 nodes.insert(name.clone(), NodeView::of(node, name)?);
             }
         }
-        let segments = Netlink::open()?.links()?;
-        Ok(Self { folder, ids, segments, nodes, observation: Observation::default() })
+        let mut netlink = Netlink::open()?;
+        let (segments, addresses) = (netlink.links()?, netlink.addresses()?);
+        Ok(Self { folder, ids, segments, addresses, nodes, observation: Observation::default() })
     }
 
     fn note(&mut self, id: &Id, text: impl Into<String>) {
@@ -146,6 +149,12 @@ impl<'a> Look<'a> {
                 Some(Object::Authority(authority.object().clone()))
             }
             Object::Segment(it) => self.segment(it).map(Object::Segment),
+            Object::Uplink(it) => {
+                let wrong = uplink::look(self.folder, &self.segments, &self.addresses, it);
+                let is_there = wrong.is_none();
+                wrong.into_iter().for_each(|text| self.note(&Id::Uplink, text));
+                is_there.then(|| recorded.clone())
+            }
             Object::Node(it) => self.nodes.get(&it.name).map(|_| recorded.clone()),
             Object::Sysctl(it) => {
                 let value = self.nodes.get(&it.node)?.setting(&it.key)?;

@@ -27,7 +27,7 @@ pub(crate) fn segment_of(link: &Link) -> Option<Name> {
 }
 
 /// A name for a link: what it is for, and a hash of whose it is.
-fn link_name(letter: char, whose: &str) -> String {
+pub(super) fn link_name(letter: char, whose: &str) -> String {
     let hash = Sha256::digest(whose.as_bytes());
     let digits: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("{letter}{digits}")
@@ -69,7 +69,7 @@ pub(crate) fn clear_interface(
     node: &mut RunningNode,
     interface: &Interface,
 ) -> Result<()> {
-    if interface.port == Port::Bridge {
+    if matches!(interface.port, Port::Bridge | Port::Isolated) {
         delete(segments, &port_name(interface))?;
     }
     remove_interface(node, interface)
@@ -98,11 +98,15 @@ pub(crate) fn create_interface(
             let parent = segments.index(&segment)?;
             segments.add_link(&inside, Kind::Macvlan { parent })
         }
-        Port::Bridge => {
+        Port::Bridge | Port::Isolated => {
             let bridge = Some(segments.index(&segment)?);
             let name = port_name(interface);
             let port = NewLink { mtu: inside.mtu, bridge, ..NewLink::named(&name) };
             segments.add_link(&port, Kind::Veth(&inside))?;
+            if interface.port == Port::Isolated {
+                let index = segments.index(&name)?;
+                segments.isolate_port(index)?;
+            }
             let index = node.netlink().index(interface.name.as_str())?;
             node.netlink().set_up(index)
         }

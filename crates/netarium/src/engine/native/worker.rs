@@ -112,6 +112,9 @@ pub(crate) enum Answer {
     /// These nodes were created. If any of them has limits the worker waits for a word, so that the
     /// caller can put their first processes, by number, where limits are kept.
     Born(Vec<(Name, u32)>),
+    /// The step with this number makes the way out, and all is ready for pasta. The worker waits for a
+    /// word: it is in the lab's network, and pasta must be started in the host's.
+    Pasta(usize),
     /// The step with this number was done.
     Did(usize),
     /// The tunnel of the step with this number stands.
@@ -186,7 +189,7 @@ pub(crate) fn stage(call: &Call) -> i32 {
 }
 
 /// What the process outside of the lab's namespaces does: it ends with the one inside.
-fn outside(child: &Child, call: &Call) -> i32 {
+pub(super) fn outside(child: &Child, call: &Call) -> i32 {
     let status = child.wait_or_end_with(call.lifeline()).ok().flatten();
     status.and_then(|status| status.code()).unwrap_or(1)
 }

@@ -5,6 +5,7 @@
 
 mod generation;
 mod socket;
+mod uplink;
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -28,6 +29,7 @@ use netlink_packet_route::route::{
 pub(crate) use generation::nftables_generation;
 pub(crate) use socket::NetlinkError;
 use socket::Socket;
+pub(crate) use uplink::HostRoute;
 
 /// Our mark on routes (rtm_protocol, rtnetlink(7)): those of the kernel and of daemons differ.
 const OUR_PROTOCOL: u8 = 178;
