@@ -4,6 +4,7 @@
 //! none, the lab is refused before anything is made.
 
 mod tunnels;
+mod wireguard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,6 +41,8 @@ pub enum Note {
     BridgeForMacvlan,
     /// ESP runs in user space.
     UserspaceEsp,
+    /// WireGuard runs in user space.
+    UserspaceWireguard,
 }
 
 impl fmt::Display for Note {
@@ -48,6 +51,9 @@ impl fmt::Display for Note {
             Self::BridgeForMacvlan => "this kernel has no macvlan: its segments are bridges",
             Self::UserspaceEsp => {
                 "this kernel has no IPsec ESP: strongSwan encrypts in user space (kernel-libipsec)"
+            }
+            Self::UserspaceWireguard => {
+                "this kernel has no WireGuard: a program of ours encrypts in user space (gotatun)"
             }
         })
     }
@@ -94,6 +100,7 @@ pub fn desired(model: &Model, features: &Features) -> Result<Desired, Vec<Refusa
 struct Choice {
     macvlan: SegmentLink,
     encryption: Encryption,
+    wireguard: Encryption,
     ipv6: bool,
     second_ends: BTreeSet<Name>,
     notes: BTreeSet<Note>,
@@ -119,8 +126,16 @@ impl Choice {
         if encryption == Encryption::Userspace && asks_esp {
             notes.insert(Note::UserspaceEsp);
         }
+        let wireguard = match features.has(Feature::Wireguard) {
+            true => Encryption::Kernel,
+            false => Encryption::Userspace,
+        };
+        let asks_wireguard = model.tunnels.values().any(|it| it.wireguard().is_some());
+        if wireguard == Encryption::Userspace && asks_wireguard {
+            notes.insert(Note::UserspaceWireguard);
+        }
         let ipv6 = features.has(Feature::Ipv6);
-        Ok(Self { macvlan, encryption, ipv6, second_ends: BTreeSet::new(), notes })
+        Ok(Self { macvlan, encryption, wireguard, ipv6, second_ends: BTreeSet::new(), notes })
     }
 
     fn link(&self, driver: Driver) -> SegmentLink {
@@ -169,6 +184,7 @@ fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
     let tunnels = model.tunnels.iter().filter_map(|(name, tunnel)| {
         let missing = match tunnel.kind {
             TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
+            TunnelKind::Wireguard(_) => vec![Feature::Wireguard, Feature::Tun],
         };
         let possible = missing.iter().any(|feature| features.has(*feature));
         (!possible).then(|| Refusal { what: format!("tunnel {name}"), missing })

@@ -31,6 +31,7 @@ pub mod ipsec;
 pub mod nft;
 pub mod object;
 pub mod plan;
+pub mod wireguard;
 
 pub mod control;
 pub mod outcome;

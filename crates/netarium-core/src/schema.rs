@@ -121,6 +121,8 @@ words! {
     Memory { "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "minimum": 1, "examples": ["64MiB"] }
     /// A number with s or ms
     Duration { "type": "string", "pattern": "^[0-9]+(ms|s)$", "examples": ["2s", "500ms"] }
+    /// A number of seconds
+    Seconds { "type": "string", "pattern": "^[0-9]+s$", "examples": ["25s"] }
     /// A Debian release
     Suite { "type": "string", "pattern": "^[a-z]+$" }
     /// A Debian package
@@ -135,6 +137,8 @@ words! {
     HostAndPort { "type": "string", "pattern": ":[0-9]+$", "examples": ["10.0.0.1:80", "[fd00::1]:80"] }
     /// A TCP port
     Port { "type": "integer", "minimum": 1, "maximum": 65535 }
+    /// A UDP port
+    UdpPort { "type": "integer", "minimum": 1, "maximum": 65535 }
     /// A URL
     HttpUrl { "type": "string", "pattern": "^http://", "examples": ["http://10.0.0.1:8080/"] }
     /// No answer at all

@@ -227,6 +227,7 @@ fn kind(protocol: Protocol) -> Kind {
     match protocol {
         Protocol::Ike => Kind::Ike,
         Protocol::Esp => Kind::Esp,
+        Protocol::Wireguard => Kind::Wireguard,
         Protocol::Icmp => Kind::Icmp,
         Protocol::Tcp => Kind::Tcp,
         Protocol::Udp => Kind::Udp,
@@ -240,6 +241,7 @@ fn word(kind: Kind) -> &'static str {
         Kind::Group => "group",
         Kind::Ike => "ike",
         Kind::Esp => "esp",
+        Kind::Wireguard => "wireguard",
         Kind::Icmp => "icmp",
         Kind::Tcp => "tcp",
         Kind::Udp => "udp",

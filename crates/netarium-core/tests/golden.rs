@@ -101,6 +101,34 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
 }
 
 #[test]
+fn a_kernel_without_wireguard_gets_a_device_and_a_program_for_it() {
+    let (_, model) =
+        model(&labs().into_iter().find(|it| it.ends_with("wireguard/lab.yaml")).unwrap());
+    let poor = Feature::ALL.into_iter().filter(|it| *it != Feature::Wireguard).collect();
+    let wanted = desired(&model, &poor).unwrap();
+    assert_eq!(wanted.notes, [Note::UserspaceWireguard]);
+    let ours: Vec<&Object> = wanted
+        .objects
+        .iter()
+        .map(|(_, object)| object)
+        .filter(|object| match object {
+            Object::TunnelInterface(_) | Object::WireguardConf(_) => true,
+            Object::Service(it) => it.service.name.as_str() == "wireguard",
+            _ => false,
+        })
+        .collect();
+    let json = serde_json::to_string_pretty(&ours).unwrap();
+    settings().bind(|| insta::assert_snapshot!("wireguard.userspace", json));
+    let none = Feature::ALL
+        .into_iter()
+        .filter(|it| !matches!(it, Feature::Wireguard | Feature::Tun))
+        .collect();
+    let refused = desired(&model, &none).unwrap_err();
+    let said = "tunnel a-to-cloud needs WireGuard or TUN, which this kernel lacks";
+    assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), [said]);
+}
+
+#[test]
 fn every_key_resolves_to_its_golden_model() {
     let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
     let json = serde_json::to_string_pretty(&model).unwrap();

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use anstyle::Style as Paint;
 use netarium_core::model::{Image, TunnelKind, Via};
 use netarium_core::name::Name;
-use netarium_core::object::{Id, ImageRef, Object, Port, SegmentLink};
+use netarium_core::object::{Encryption, Id, ImageRef, Object, Port, SegmentLink};
 use netarium_core::plan::Step;
+use netarium_core::wireguard::conf_path;
 
 use super::table::{Cell, Table};
 use super::{BAD, GOOD, HEAD, WARN, count};
@@ -24,7 +25,7 @@ enum Group {
 /// The node that an object belongs to, if it belongs to one.
 pub(crate) fn node_of(id: &Id) -> Option<&Name> {
     match id {
-        Id::Lab | Id::Authority | Id::Segment(_) | Id::Tunnel(_) => None,
+        Id::Lab | Id::Authority | Id::Segment(_) | Id::SharedKey(_) | Id::Tunnel(_) => None,
         Id::Node(node)
         | Id::Sysctl(node, _)
         | Id::Firewall(node)
@@ -33,6 +34,7 @@ pub(crate) fn node_of(id: &Id) -> Option<&Name> {
         | Id::Address(node, ..)
         | Id::Route(node, _)
         | Id::Credential(node)
+        | Id::Key(node)
         | Id::File(node, _)
         | Id::Init(node)
         | Id::Service(node, _) => Some(node),
@@ -114,6 +116,13 @@ fn describe(object: &Object) -> (String, String) {
             format!("interface {}", it.name),
             format!("{} on {}, {}, mtu {}", port(it.port), it.segment, it.mac, it.mtu),
         ),
+        Object::TunnelInterface(it) => {
+            let kind = match it.encryption {
+                Encryption::Kernel => "WireGuard",
+                Encryption::Userspace => "TUN device",
+            };
+            (format!("interface {}", it.name), format!("{kind}, mtu {}", it.mtu))
+        }
         Object::InterfaceSysctl(it) => {
             (format!("sysctl {} {}.{}", it.interface, it.family, it.key), it.value.clone())
         }
@@ -123,6 +132,12 @@ fn describe(object: &Object) -> (String, String) {
             let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();
             ("certificate".to_owned(), addresses.join(", "))
         }
+        Object::Key(_) => ("key".to_owned(), "WireGuard".to_owned()),
+        Object::SharedKey(it) => (format!("key shared by {}", it.tunnel), "WireGuard".to_owned()),
+        Object::WireguardConf(it) => (
+            format!("file {}", conf_path(&it.interface)),
+            format!("peer {} at {}, port {}", it.peer, it.endpoint, it.port),
+        ),
         Object::File(it) => {
             (format!("file {}", it.path), format!("{} bytes, mode {:o}", it.content.len(), it.mode))
         }
@@ -130,8 +145,11 @@ fn describe(object: &Object) -> (String, String) {
         Object::Service(it) => (format!("service {}", it.service.name), it.service.run.join(" ")),
         Object::Tunnel(it) => {
             let ends = it.tunnel.ends().map(|end| end.node.as_str()).join(" to ");
-            let TunnelKind::Ipsec(ipsec) = &it.tunnel.kind;
-            (it.tunnel.name.to_string(), format!("{ends}, {}", ipsec.esp))
+            let what = match &it.tunnel.kind {
+                TunnelKind::Ipsec(ipsec) => &ipsec.esp,
+                TunnelKind::Wireguard(_) => "WireGuard",
+            };
+            (it.tunnel.name.to_string(), format!("{ends}, {what}"))
         }
     }
 }

@@ -19,6 +19,7 @@ mod segments;
 mod services;
 mod sysctls;
 mod tunnels;
+mod wireguard;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -73,6 +74,7 @@ fn model(spec: &Spec, default_name: &str, problems: &mut Problems) -> Option<Mod
     };
     let mut nodes = nodes(spec, &images, &mut context, problems);
     let tunnels = tunnels::resolve(spec, &context, problems);
+    wireguard::add_routes(spec, &tunnels, &context, &mut nodes, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
     let checks = checks::resolve(spec, &context, problems);
     Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks })

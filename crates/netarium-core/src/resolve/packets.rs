@@ -9,6 +9,7 @@ use super::ground::Ground;
 use crate::firewall::{Packets, Payload, Ports, tidy};
 use crate::ipsec;
 use crate::model::{Tunnel, TunnelKind};
+use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{Match, Word};
 
@@ -96,24 +97,30 @@ pub(super) fn resolve(
             .collect();
     }
     let (from, to) = if way == Way::Input { (peer, own) } else { (own, peer) };
+    let receiver = to.node.clone();
     let (from, to) = (vec![IpNet::from(from.address)], vec![IpNet::from(to.address)]);
     if tunnel.joins_hosts() {
         // IKE and ESP are among what the two send each other, unless the match says otherwise.
         return vec![(Packets { from, to, ..packets }, comment)];
     }
-    outer(tunnel)
+    outer(tunnel, &receiver)
         .into_iter()
         .map(|payload| Packets { from: from.clone(), to: to.clone(), payload, ..packets.clone() })
         .map(|packets| (packets, comment.clone()))
         .collect()
 }
 
-/// What the two ends of a tunnel send each other.
-fn outer(tunnel: &Tunnel) -> Vec<Payload> {
+/// What the two ends of a tunnel send each other, towards `receiver`.
+fn outer(tunnel: &Tunnel, receiver: &Name) -> Vec<Payload> {
     match tunnel.kind {
         TunnelKind::Ipsec(_) => {
             let ports = ipsec::PORTS.map(|port| Ports { first: port, last: port });
             vec![Payload::Ports([UDP].into(), ports.to_vec()), Payload::Protocols([ESP].into())]
+        }
+        TunnelKind::Wireguard(_) => {
+            let end = tunnel.wireguard_from(receiver).map(|(_, own, _)| own.port);
+            let ports = end.map(|port| Ports { first: port, last: port }).into_iter().collect();
+            vec![Payload::Ports([UDP].into(), ports)]
         }
     }
 }

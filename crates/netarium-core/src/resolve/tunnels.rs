@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Context, Wired, names, segments};
+use super::{Context, Wired, names, segments, wireguard};
 use crate::ipsec;
 use crate::model::{Ipsec, Tunnel, TunnelEnd, TunnelKind, Via};
 use crate::name::Name;
@@ -24,29 +24,35 @@ pub(super) fn resolve(
 ) -> BTreeMap<Name, Tunnel> {
     let mut tunnels = BTreeMap::new();
     let mut pairs = BTreeMap::new();
+    let mut wireguards = Vec::new();
     for (word, written) in &spec.tunnels {
         let name = names::part("tunnel", word, problems);
         let Some(written) = written else { continue };
         let ends = ends(written.ends(), context, problems);
-        let kind = kind(written, problems);
-        if let (Some(name), Some((initiator, responder))) = (name, ends) {
-            let tunnel = Tunnel { name: name.clone(), initiator, responder, kind };
-            if tunnel.ipsec().is_some() {
-                check_pair(&mut pairs, word.place, &tunnel, problems);
+        let ends = name.zip(ends);
+        match written {
+            spec::Tunnel::Ipsec(written) => {
+                let kind = TunnelKind::Ipsec(ipsec(written, problems));
+                if let Some((name, (initiator, responder))) = ends {
+                    let tunnel = Tunnel { name: name.clone(), initiator, responder, kind };
+                    check_pair(&mut pairs, word.place, &tunnel, problems);
+                    tunnels.insert(name, tunnel);
+                }
             }
-            tunnels.insert(name, tunnel);
+            spec::Tunnel::Wireguard(written) => {
+                wireguards.push(wireguard::Pending { place: word.place, written, ends });
+            }
         }
     }
+    tunnels.extend(wireguard::resolve(&wireguards, context, problems));
     check_services(spec, &tunnels, problems);
     tunnels
 }
 
-fn kind(written: &spec::Tunnel, problems: &mut Problems) -> TunnelKind {
-    match written {
-        spec::Tunnel::Ipsec(written) => TunnelKind::Ipsec(Ipsec {
-            ike: proposal(written.ike.as_ref(), IKE, problems),
-            esp: proposal(written.esp.as_ref(), ESP, problems),
-        }),
+fn ipsec(written: &spec::Ipsec, problems: &mut Problems) -> Ipsec {
+    Ipsec {
+        ike: proposal(written.ike.as_ref(), IKE, problems),
+        esp: proposal(written.esp.as_ref(), ESP, problems),
     }
 }
 
@@ -69,26 +75,34 @@ fn check_pair(
     }
 }
 
-/// An end of an IPsec tunnel runs strongSwan's daemon as a service of its own.
+/// An end of a tunnel runs what encrypts as a service of its own; strongSwan has an interface, too.
 fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut Problems) {
-    let ends: BTreeSet<&str> = tunnels
-        .values()
-        .filter(|tunnel| tunnel.ipsec().is_some())
-        .flat_map(|tunnel| tunnel.ends().map(|end| end.node.as_str()))
-        .collect();
-    let nodes = spec.nodes.iter().filter(|(word, _)| ends.contains(word.value.as_str()));
-    let nodes: Vec<&spec::Node> = nodes.filter_map(|(_, node)| node.as_ref()).collect();
-    let names = nodes.iter().flat_map(|node| &node.interfaces).filter_map(|it| it.name.as_ref());
-    for word in names.filter(|word| word.value == ipsec::DEVICE) {
-        let problem = Problem::new(format!("a tunnel end has an interface {} already", word.value));
-        problems
-            .add(problem.at(word.place).hint("strongSwan's is called that: call yours otherwise"));
-    }
-    for service in nodes.into_iter().flat_map(|node| &node.services) {
-        let daemon = ipsec::service_name();
-        if service.name.value == daemon.as_str() {
-            let problem = Problem::new(format!("a tunnel end has a service {daemon} already"));
-            problems.add(problem.at(service.name.place).hint("call yours something else"));
+    let ends = |is_meant: fn(&Tunnel) -> bool| -> BTreeSet<&str> {
+        let tunnels = tunnels.values().filter(|tunnel| is_meant(tunnel));
+        tunnels.flat_map(|tunnel| tunnel.ends().map(|end| end.node.as_str())).collect()
+    };
+    let ipsec_ends = ends(|tunnel| tunnel.ipsec().is_some());
+    let wireguard_ends = ends(|tunnel| tunnel.wireguard().is_some());
+    for (word, node) in &spec.nodes {
+        let Some(node) = node else { continue };
+        let is_ipsec = ipsec_ends.contains(word.value.as_str());
+        let names = node.interfaces.iter().filter_map(|it| it.name.as_ref());
+        for word in names.filter(|word| is_ipsec && word.value == ipsec::DEVICE) {
+            let message = format!("a tunnel end has an interface {} already", word.value);
+            let hint = "strongSwan's is called that: call yours otherwise";
+            problems.add(Problem::new(message).at(word.place).hint(hint));
+        }
+        let ours = [
+            (is_ipsec, ipsec::service_name()),
+            (wireguard_ends.contains(word.value.as_str()), crate::wireguard::service_name()),
+        ];
+        for service in &node.services {
+            let name =
+                ours.iter().find(|(is_end, name)| *is_end && *name.as_str() == *service.name.value);
+            if let Some((_, name)) = name {
+                let problem = Problem::new(format!("a tunnel end has a service {name} already"));
+                problems.add(problem.at(service.name.place).hint("call yours something else"));
+            }
         }
     }
 }

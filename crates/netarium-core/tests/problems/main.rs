@@ -17,6 +17,7 @@ macro_rules! base {
 mod firewall;
 mod form;
 mod running;
+mod wireguard;
 mod wiring;
 
 use netarium_core::problem::Problem;

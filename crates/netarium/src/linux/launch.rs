@@ -13,12 +13,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use netarium_core::control;
+use netarium_core::{control, wireguard};
 
 use super::clone::{ALL_NAMESPACES, Child, Side, become_root, end, into_namespaces};
 use super::idmap::{IdMap, IdMapError};
 use super::mount::{self, MountError, Ours, RootFolders};
 use super::{capability, process, seccomp};
+use crate::node_program::Programs;
 
 /// Where a node's program is found in the node; the folder is on every `PATH`.
 const PROGRAM_IN_NODE: &str = "/usr/local/bin/netarium-probe";
@@ -58,8 +59,8 @@ pub(crate) struct Blueprint {
     pub(crate) hostname: String,
     /// Its root file system.
     pub(crate) root: RootFolders,
-    /// The node's program, on the host.
-    pub(crate) program: PathBuf,
+    /// The programs of nodes, on the host.
+    pub(crate) programs: Programs,
     /// The folder for logs, on the host.
     pub(crate) logs: PathBuf,
     /// The socket at which its first process will listen.
@@ -272,8 +273,10 @@ fn set_up(blueprint: &Blueprint) -> Result<(), ChildError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::system::sethostname(blueprint.hostname.as_bytes()).map_err(io::Error::from)?;
     let ours = Ours {
-        program: blueprint.program.clone(),
-        program_in_node: PROGRAM_IN_NODE,
+        programs: vec![
+            (blueprint.programs.node.clone(), PROGRAM_IN_NODE),
+            (blueprint.programs.wireguard.clone(), wireguard::PROGRAM),
+        ],
         logs: blueprint.logs.clone(),
         logs_in_node: LOGS_IN_NODE,
     };

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod folder;
+pub(crate) mod wireguard;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -59,6 +60,9 @@ pub(crate) enum PkiError {
         #[source]
         source: rcgen::Error,
     },
+    /// The kernel gives no random bytes.
+    #[error("cannot make a key: there is no randomness")]
+    Random(#[source] std::io::Error),
     /// The certificates would be valid for too long.
     #[error("certificates cannot be valid for {days} days: that ends after the year 9999")]
     Validity {
