@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use netarium_core::user::User;
 
 /// Virtual networks out of containers: bring a lab up, check it, take it down
 #[derive(Debug, Parser)]
@@ -121,6 +122,9 @@ pub(crate) struct Down {
     /// All labs that are up
     #[arg(long, conflicts_with = "lab")]
     pub(crate) all: bool,
+    /// Remove their volumes with names, too, and all that is in them
+    #[arg(long)]
+    pub(crate) volumes: bool,
 }
 
 /// Names a node of a lab.
@@ -144,6 +148,9 @@ pub(crate) struct Exec {
     /// The folder to start in [default: /root]
     #[arg(short = 'w', long, value_hint = ValueHint::Other)]
     pub(crate) folder: Option<String>,
+    /// The user of the node to run as [default: root]
+    #[arg(short, long, value_name = "USER[:GROUP]", value_parser = user)]
+    pub(crate) user: Option<User>,
     /// The node
     pub(crate) node: String,
     /// The program and its arguments; there is no shell
@@ -180,15 +187,19 @@ pub(crate) struct Logs {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) lab: OneLab,
-    /// Only the checks of this name; may be given several times
-    #[arg(long, value_name = "NAME")]
+    /// Only checks of this name or group; * and ? stand for letters; may be given several times
+    #[arg(long, value_name = "PATTERN", value_hint = ValueHint::Other)]
     pub(crate) only: Vec<String>,
+    /// Write the results to this file as well, as JUnit XML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) junit: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    #[command(flatten)]
-    pub(crate) lab: OneLab,
+    /// Paths of lab files or their folders, or names of labs; several are brought up at the same time
+    #[arg(value_name = "LAB", value_hint = ValueHint::AnyPath)]
+    pub(crate) labs: Vec<String>,
     /// How often it is brought up, besides once to make it ready
     #[arg(long, value_name = "NUMBER", default_value = "5")]
     pub(crate) runs: std::num::NonZeroU32,
@@ -233,6 +244,10 @@ fn duration(word: &str) -> Result<Duration, String> {
     let number: u64 = number.parse().map_err(|_| "a time begins with a number".to_owned())?;
     let time = number.checked_mul(millis).filter(|time| *time <= 86_400_000);
     time.map(Duration::from_millis).ok_or_else(|| "that is longer than a day".to_owned())
+}
+
+fn user(word: &str) -> Result<User, String> {
+    User::parse(word).ok_or_else(|| "a user is a name or a number, and :GROUP if wanted".to_owned())
 }
 
 fn variable(word: &str) -> Result<(String, String), String> {

@@ -36,6 +36,21 @@ enum Meaning {
     Lab(Name),
 }
 
+/// The word for a lab where there may be one only.
+///
+/// # Errors
+/// If there are several.
+pub(crate) fn at_most_one(words: &[String]) -> Result<Option<&str>, ChooseError> {
+    match words {
+        [] => Ok(None),
+        [word] => Ok(Some(word)),
+        [first, ..] => Err(ChooseError {
+            what: format!("{} labs are named, where one is meant", words.len()),
+            hint: format!("name one: {first}"),
+        }),
+    }
+}
+
 /// The lab file that is meant. The name of a lab that is up means the file that it came from.
 ///
 /// # Errors

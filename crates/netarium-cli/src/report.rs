@@ -15,6 +15,7 @@ use netarium_core::problem::{Place, Problem};
 use serde::Serialize;
 
 use crate::choose::ChooseError;
+use crate::commands::check::JunitError;
 use crate::ending::Ending;
 use crate::print::{self, BAD, Form, HEAD, Style};
 
@@ -72,7 +73,8 @@ fn ending(error: &anyhow::Error) -> Ending {
     if matches!(error.downcast_ref(), Some(CheckError::Killed(_))) {
         return Ending::Unhealthy;
     }
-    if error.is::<ChooseError>() || error.is::<LabFileError>() || error.is::<CheckError>() {
+    let of_usage = error.is::<ChooseError>() || error.is::<LabFileError>();
+    if of_usage || error.is::<CheckError>() || error.is::<JunitError>() {
         return Ending::Usage;
     }
     match (error.downcast_ref::<SessionError>(), error.downcast_ref::<ImageError>()) {
@@ -138,7 +140,13 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     let of_session = || error.downcast_ref::<SessionError>().and_then(SessionError::hint);
     let of_choice = || error.downcast_ref::<ChooseError>().map(|error| error.hint.clone());
     let of_check = || error.downcast_ref::<CheckError>().and_then(CheckError::hint);
-    of_check().or_else(of_lab).or_else(of_image).or_else(of_session).or_else(of_choice)
+    let of_junit = || error.downcast_ref::<JunitError>().and_then(JunitError::hint);
+    of_check()
+        .or_else(of_junit)
+        .or_else(of_lab)
+        .or_else(of_image)
+        .or_else(of_session)
+        .or_else(of_choice)
 }
 
 /// The path as it is shortest to read: from the current folder if it is below that.

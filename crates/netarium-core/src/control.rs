@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Service;
 use crate::name::Name;
+use crate::user::User;
 
 /// The longest message, in bytes.
 pub const LONGEST: usize = 128 * 1024;
@@ -18,6 +19,12 @@ pub const INIT: &str = "netarium-init";
 
 /// The name under which it is a probe, found on every node's `PATH`.
 pub const PROBE: &str = "netarium-probe";
+
+/// Where the probe is in every node.
+pub const PROBE_PATH: &str = "/usr/local/bin/netarium-probe";
+
+/// Where every node sees the logs of its services.
+pub const LOGS_PATH: &str = "/var/log/netarium";
 
 /// The descriptor of the listening control socket that the first process is started with.
 pub const CONTROL_FD: i32 = 3;
@@ -60,6 +67,9 @@ pub struct Run {
     pub environment: BTreeMap<String, String>,
     /// The folder it starts in; `/root` if there is none.
     pub folder: Option<String>,
+    /// Whom it runs as; root if there is nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
     /// The terminal it gets, if it gets one.
     pub terminal: Option<TerminalSize>,
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, TunnelKind};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
@@ -181,14 +181,7 @@ fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
         };
         (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
     });
-    let tunnels = model.tunnels.iter().filter_map(|(name, tunnel)| {
-        let missing = match tunnel.kind {
-            TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
-            TunnelKind::Wireguard(_) => vec![Feature::Wireguard, Feature::Tun],
-        };
-        let possible = missing.iter().any(|feature| features.has(*feature));
-        (!possible).then(|| Refusal { what: format!("tunnel {name}"), missing })
-    });
+    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refusal(model, it, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
         let asks = node.interfaces.iter().flat_map(|it| &it.addresses).any(is_ipv6);
         let refused = asks && !features.has(Feature::Ipv6);
@@ -212,6 +205,8 @@ fn add_node(
         name: name.clone(),
         image: ImageRef::from(&node.image),
         limits: node.limits,
+        volumes: node.volumes.clone(),
+        nesting: node.nesting,
     }));
     let carried = tunnels::carried_ipv6(hosts.model, name, choice);
     add_sysctls(objects, name, node, &carried, choice);
@@ -235,6 +230,15 @@ fn add_node(
     ] {
         objects.insert(file(name, path, content));
     }
+    for (path, file) in &node.files {
+        objects.insert(Object::File(File {
+            node: name.clone(),
+            path: path.clone(),
+            mode: file.mode,
+            owner: file.owner.clone(),
+            content: file.content.clone(),
+        }));
+    }
     objects.insert(Object::Init(Init { node: name.clone() }));
     for service in &node.services {
         objects.insert(Object::Service(NodeService {
@@ -246,7 +250,8 @@ fn add_node(
 }
 
 fn file(node: &Name, path: &str, content: Arc<str>) -> Object {
-    Object::File(File { node: node.clone(), path: path.to_owned(), mode: 0o644, content })
+    let (node, path, content) = (node.clone(), path.to_owned(), content.into());
+    Object::File(File { node, path, mode: 0o644, owner: None, content })
 }
 
 /// Settings that every node has, so that a lab does not depend on the host's: a new network

@@ -11,6 +11,8 @@
 
 pub mod address;
 pub mod name;
+pub mod source;
+pub mod user;
 
 #[cfg(feature = "lab-file")]
 pub mod problem;
@@ -24,6 +26,7 @@ pub mod resolve;
 
 pub mod firewall;
 pub mod model;
+pub mod storage;
 
 pub mod desired;
 pub mod feature;

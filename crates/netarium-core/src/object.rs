@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::model::{self, Image, Limits, Service, Via};
+use crate::model::{self, Content, Image, Limits, Nesting, Service, Via, Volume};
 use crate::name::{InterfaceName, Name};
+use crate::user::User;
 use crate::wireguard;
 
 /// What tells one object from every other of its lab.
@@ -153,6 +153,12 @@ pub struct Node {
     pub image: ImageRef,
     /// How much of the machine it may use.
     pub limits: Limits,
+    /// Folders that it shares, in the order of their targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// Whether programs in it may make containers of their own.
+    #[serde(default, skip_serializing_if = "Nesting::is_refused")]
+    pub nesting: Nesting,
 }
 
 /// An image by its address. It is made ready before the plan is carried out.
@@ -344,7 +350,7 @@ pub struct WireguardConf {
     pub shared: Option<Name>,
 }
 
-/// A file in a node.
+/// A file in a node, or a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// The node.
@@ -353,8 +359,11 @@ pub struct File {
     pub path: String,
     /// Its permission bits.
     pub mode: u32,
-    /// What is in it. Many nodes have the same `/etc/hosts`, which is long in a large lab.
-    pub content: Arc<str>,
+    /// Its owner, as the node's own `/etc/passwd` has it; root if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<User>,
+    /// What is in it.
+    pub content: Content,
 }
 
 /// The first process of a node.

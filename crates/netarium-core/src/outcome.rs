@@ -25,11 +25,24 @@ pub enum Outcome {
         by: Option<IpAddr>,
         /// What it said.
         reason: Reason,
+        /// The message that said so, if it was one of ICMP or ICMPv6.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        icmp: Option<Icmp>,
     },
     /// Something was there, but what it sent is not what the protocol has; why.
     Broken(String),
     /// The probe itself could not be made; why.
     Impossible(String),
+}
+
+/// An error of ICMP (RFC 792) or ICMPv6 (RFC 4443).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Icmp {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// Its code.
+    pub code: u8,
 }
 
 /// An answer to a probe.
@@ -80,6 +93,9 @@ pub enum Reason {
     /// A firewall or a route says that it is not allowed.
     #[serde(rename = "administratively prohibited")]
     Prohibited,
+    /// The node's own firewall drops it, in silence as far as others are concerned.
+    #[serde(rename = "dropped by its own firewall")]
+    Filtered,
     /// The packet went through too many routers.
     #[serde(rename = "time exceeded")]
     TimeExceeded,
@@ -88,11 +104,34 @@ pub enum Reason {
     TooBig,
 }
 
+/// What became of a transfer that was to last as long as something else: the last line of the probe
+/// `transfer`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// How much came, in bytes.
+    pub bytes: u64,
+    /// How many requests were made one after another.
+    pub requests: u64,
+    /// The longest time without anything, in milliseconds.
+    pub longest_pause: f64,
+    /// What broke it, if anything did.
+    pub fault: Option<String>,
+}
+
 /// The first line a capture prints, as soon as no frame escapes it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listening {
     /// Always true.
     pub ready: bool,
+}
+
+/// A request that was seen arriving: a line of the probe `watch`, one for each source address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Arrival {
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// Where it goes.
+    pub to: IpAddr,
 }
 
 /// What an interface has sent while it was listened to: the second line of a capture.
@@ -179,11 +218,14 @@ mod tests {
         assert_eq!(text(&reached), r#"{"reached":{"millis":0.31}}"#);
         assert_eq!(text(&Outcome::Silent { millis: 500.0 }), r#"{"silent":{"millis":500.0}}"#);
         let by = Some(IpAddr::from([10, 0, 0, 1]));
-        let refused = Outcome::Refused { by, reason: Reason::Prohibited };
+        let refused = Outcome::Refused { by, reason: Reason::Prohibited, icmp: None };
         assert_eq!(
             text(&refused),
             r#"{"refused":{"by":"10.0.0.1","reason":"administratively prohibited"}}"#
         );
+        let icmp = Some(Icmp { kind: 3, code: 13 });
+        let told = Outcome::Refused { by, reason: Reason::Prohibited, icmp };
+        assert!(text(&told).ends_with(r#","icmp":{"type":3,"code":13}}}"#), "{}", text(&told));
         for outcome in [reached, refused] {
             assert_eq!(serde_json::from_str::<Outcome>(&text(&outcome)).ok(), Some(outcome));
         }

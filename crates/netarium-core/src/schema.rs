@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::problem::Placed;
-use crate::spec::{Answer, Interface, Match, Segment, Spec, TunnelEnd};
+use crate::spec::{Answer, File, Interface, Match, Segment, Spec, TunnelEnd, Volume};
 
 /// The JSON Schema of the lab file, for editors and for people.
 pub fn schema() -> Value {
@@ -129,6 +129,16 @@ words! {
     Package { "type": "string", "pattern": "^[a-z0-9][a-z0-9+.-]+$" }
     /// An absolute path in the node
     AbsolutePath { "type": "string", "pattern": "^/" }
+    /// A path below the lab's folder
+    RelativePath { "type": "string", "pattern": "^[^/]", "examples": ["./www"] }
+    /// Permission bits, in octal
+    FileMode { "type": ["string", "integer"], "pattern": "^(0o?)?[0-7]{3}$", "examples": ["0640"] }
+    /// A user by name or number, a colon and a group if it is not the user's own
+    User { "type": ["string", "integer"], "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$", "examples": ["www-data", "1000:1000"] }
+    /// A name, or a folder of the host: below the lab's folder, or absolute
+    VolumeSource { "type": "string", "pattern": "^([a-z0-9]|\\./|/)", "examples": ["data", "./site"] }
+    /// What is shown, a colon, and where in the node
+    VolumeWord { "type": "string", "pattern": "^[^:]+:/[^:]+$", "examples": ["data:/var/lib/app", "./site:/srv/site"] }
     /// A proposal in the words of strongSwan
     Proposal { "type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$" }
     /// An address or the name of a node
@@ -141,8 +151,8 @@ words! {
     UdpPort { "type": "integer", "minimum": 1, "maximum": 65535 }
     /// A URL
     HttpUrl { "type": "string", "pattern": "^http://", "examples": ["http://10.0.0.1:8080/"] }
-    /// No answer at all
-    Blocked { "const": "blocked" }
+    /// No answer, or a tunnel that does not stand
+    ExpectWord { "enum": ["blocked", "dropped", "rejected", "down"] }
     /// The status of an HTTP response
     Status { "type": "integer", "minimum": 100, "maximum": 599 }
 }
@@ -216,6 +226,24 @@ pub(crate) enum TunnelEndForm {
     Table(TunnelEnd),
 }
 
+/// A file of a node: its text, or a table.
+#[derive(JsonSchema)]
+#[schemars(rename = "File", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum FileForm {
+    Text(Scalar),
+    Table(Box<File>),
+}
+
+/// A folder that a node shares: `SOURCE:TARGET`, or a table.
+#[derive(JsonSchema)]
+#[schemars(rename = "Volume", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum VolumeForm {
+    Word(VolumeWord),
+    Table(Volume),
+}
+
 /// When a service counts as ready.
 #[derive(JsonSchema)]
 #[schemars(rename = "Ready", rename_all = "lowercase", deny_unknown_fields)]
@@ -238,7 +266,7 @@ pub(crate) enum ReadyForm {
 #[schemars(rename = "Expect", untagged)]
 #[expect(dead_code, reason = "the schema is made from its shape")]
 pub(crate) enum ExpectForm {
-    Blocked(Blocked),
+    Word(ExpectWord),
     Status(Status),
     Answer(Answer),
 }

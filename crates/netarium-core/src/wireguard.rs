@@ -144,6 +144,7 @@ pub fn service(interfaces: &BTreeSet<InterfaceName>) -> Service {
         run: std::iter::once(PROGRAM.to_owned()).chain(paths).collect(),
         environment: BTreeMap::new(),
         folder: "/".to_owned(),
+        user: None,
         after: BTreeSet::new(),
         restart: Restart::Always,
         ready: interfaces.last().map_or(Readiness::Started, |it| Readiness::Unix(socket_path(it))),

@@ -5,16 +5,18 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod pretend;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use netarium_core::desired::{Note, desired};
 use netarium_core::feature::Feature;
-use netarium_core::model::Model;
+use netarium_core::model::{Model, Via};
 use netarium_core::nft;
 use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::diff;
-use netarium_core::resolve::load;
+use pretend::load;
 
 fn labs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs");
@@ -66,7 +68,13 @@ fn every_lab_has_its_golden_plan() {
             match step.object() {
                 Object::File(file) => {
                     text.push_str(&format!("{step} {:o}\n", file.mode));
-                    text.extend(file.content.lines().map(|line| format!("    {line}\n")));
+                    text.extend(
+                        file.content
+                            .text()
+                            .unwrap_or("…")
+                            .lines()
+                            .map(|line| format!("    {line}\n")),
+                    );
                 }
                 Object::Firewall(firewall) => {
                     text.push_str(&format!("{step}\n"));
@@ -98,6 +106,56 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
     assert_eq!(refused.len(), model.segments.len() + model.tunnels.len());
     assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
     assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
+}
+
+/// The lab of the virtual machine in which no gateway has an address in what its tunnel carries.
+fn deep_sites() -> Model {
+    model(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.ci/vm/labs/deep-sites/lab.yaml")).1
+}
+
+#[test]
+fn a_gateway_gets_the_routes_to_its_tunnels_that_the_daemon_does_not_make() {
+    let features = Feature::ALL.into_iter().collect();
+    // No route of these labs leads straight to an interface.
+    let routes = |model: &Model| -> Vec<String> {
+        let objects = desired(model, &features).unwrap().objects;
+        let routes = objects.iter().filter_map(|(_, it)| match it {
+            Object::Route(it) => Some((&it.node, it.to, it.via.clone())),
+            _ => None,
+        });
+        let straight = routes.filter_map(|(node, to, via)| match via {
+            Via::Interface(interface) => Some(format!("{node} {to} {interface}")),
+            _ => None,
+        });
+        straight.collect()
+    };
+    let mut model = deep_sites();
+    assert_eq!(
+        routes(&model),
+        [
+            "gateway-a 10.2.0.0/16 eth1",
+            "gateway-a fd02::/64 eth1",
+            "gateway-b 10.1.0.0/16 eth1",
+            "gateway-b fd01::/64 eth1",
+        ]
+    );
+    // With an address in one family, the daemon makes the route of that one.
+    let gateway = model.nodes.iter_mut().find(|(name, _)| name.as_str() == "gateway-a").unwrap().1;
+    gateway.interfaces[0].addresses.push("10.1.0.9/16".parse().unwrap());
+    assert_eq!(routes(&model).len(), 3);
+    assert!(routes(&model)[0].starts_with("gateway-a fd02::/64 "));
+    let (_, site_to_site) =
+        self::model(&labs().into_iter().find(|it| it.ends_with("site-to-site/lab.yaml")).unwrap());
+    assert_eq!(routes(&site_to_site), [""; 0]);
+}
+
+#[test]
+fn a_tunnel_past_a_gateway_without_an_address_in_it_is_refused_in_user_space() {
+    let user_space = Feature::ALL.into_iter().filter(|it| *it != Feature::Esp).collect();
+    let refused = desired(&deep_sites(), &user_space).unwrap_err();
+    let expected = "tunnel sites, where gateway-a has no address in 10.1.0.0/16, needs ESP, which \
+                    this kernel lacks";
+    assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
 }
 
 #[test]

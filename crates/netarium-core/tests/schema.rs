@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod pretend;
+
 use std::collections::BTreeSet;
 
 use granit_parser::{Event, Parser, ScalarStyle};
-use netarium_core::resolve::load;
 use netarium_core::schema::schema;
+use pretend::load;
 use serde_json::{Map, Value, json};
 
 const EVERY_KEY: &str = include_str!("every-key.yaml");
@@ -194,6 +196,8 @@ fn the_schema_refuses_what_the_parser_refuses() {
         "nodes: {one: {imagine: x}}",
         "nodes: {one: {forward: 3}}",
         "nodes: {one: {interfaces: 5}}",
+        "nodes: {one: {files: {/a: [b]}}}",
+        "nodes: {one: {volumes: [{source: a}]}}",
         "nodes: {one: {services: [{name: a, run: sleep}]}}",
         "nodes: {one: {}}\nsegments: {a: {driver: token-ring}}",
         "nodes: {one: {}}\nchecks: [{from: one, ping: one, expect: maybe}]",

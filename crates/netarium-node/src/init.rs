@@ -11,6 +11,7 @@ mod programs;
 mod questions;
 mod runs;
 mod services;
+mod users;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -212,6 +213,7 @@ impl Init {
             argv: &service.run,
             environment: &service.environment,
             folder: &service.folder,
+            user: service.user.as_ref(),
             streams: [self.nothing.as_fd(), log.as_fd(), log.as_fd()],
             input: Input::Stream,
         });

@@ -11,6 +11,10 @@ mod echo;
 mod http;
 mod ping;
 mod refusal;
+mod token;
+mod transfer;
+mod udp;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -27,17 +31,24 @@ Find out one thing from inside a node, and print it as one line of JSON.
 
 usage: netarium-probe ping ADDRESS [--count N] [--interval-ms M] [--timeout-ms T]
        netarium-probe tcp ADDRESS PORT [--timeout-ms T]
+       netarium-probe udp ADDRESS PORT [--timeout-ms T]
        netarium-probe http --address ADDRESS [--port P] [--host H] [--path /P] [--timeout-ms T]
        netarium-probe http-echo --port P [--name N]
-       netarium-probe capture --interface I
+       netarium-probe capture --interface I [--frames received]
+       netarium-probe watch --token X
+       netarium-probe transfer --address ADDRESS [--port P] [--host H] [--path /P] [--timeout-ms T]
 
   ping       ICMP echo requests, N of them (3), one every M ms (200), until the first answer
   tcp        a TCP connection
+  udp        a UDP datagram, one every 200 ms, until anything comes back
   http       an HTTP/1.1 GET request; no redirect is followed
-  http-echo  a server that answers who asked, who answers and a fresh value
-  capture    counts what the interface sends, until standard input ends
+  http-echo  a server that answers who asked, who answers and a fresh value; /bytes/N has N bytes
+  capture    counts what the interface sends or receives, until standard input ends
+  transfer   HTTP/1.1 GET requests, read slowly one after another, until standard input ends
 
-Each gives up after T ms (2000). ADDRESS is IPv4 or IPv6.
+  watch      tells where requests with the mark X come from, until standard input ends
+Each gives up after T ms (2000). ADDRESS is IPv4 or IPv6. With --token X, sixteen hexadecimal digits,
+what ping, tcp, udp and http send bears a mark that no translation changes.
 
 Answers: {\"reached\":…} {\"silent\":…} {\"refused\":…} {\"broken\":…} {\"impossible\":…}
 Exit codes: 0 reached, 1 not reached, 2 wrong usage.
@@ -56,15 +67,19 @@ pub(crate) fn run(words: &[OsString]) -> ExitCode {
 
 fn dispatch(words: &[OsString]) -> Result<ExitCode, UsageError> {
     let mut arguments = Arguments::new(words)?;
-    let command = arguments.next("a command: ping, tcp, http, http-echo or capture")?;
+    let command =
+        arguments.next("a command: ping, tcp, udp, http, http-echo, capture, watch or transfer")?;
     match command.as_str() {
         "ping" => Ok(print_outcome(&ping::run(&ping::Ping::from_arguments(&mut arguments)?))),
         "tcp" => {
             Ok(print_outcome(&connection::run(&connection::Tcp::from_arguments(&mut arguments)?)))
         }
+        "udp" => Ok(print_outcome(&udp::run(&udp::Udp::from_arguments(&mut arguments)?))),
         "http" => Ok(print_outcome(&http::run(&http::Get::from_arguments(&mut arguments)?))),
         "http-echo" => Ok(echo::run(&echo::Settings::from_arguments(&mut arguments)?)),
-        "capture" => Ok(capture::run(&capture::interface(&mut arguments)?)),
+        "capture" => Ok(capture::run(&capture::Place::from_arguments(&mut arguments)?)),
+        "transfer" => Ok(transfer::run(&http::Get::from_arguments(&mut arguments)?)),
+        "watch" => Ok(watch::run(watch::token(&mut arguments)?)),
         "--help" | "-h" | "help" => {
             print_text(HELP);
             Ok(ExitCode::SUCCESS)

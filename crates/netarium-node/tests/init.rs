@@ -20,6 +20,7 @@ fn run(argv: &[&str]) -> Run {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         environment: BTreeMap::new(),
         folder: Some("/".to_owned()),
+        user: None,
         terminal: None,
     }
 }

@@ -6,12 +6,14 @@
 mod node;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use netarium_core::control::PROBE;
-use netarium_core::outcome::{Capture, Echo, Kind, Listening, Outcome, Reached, Reason};
+use netarium_core::outcome::{
+    Arrival, Capture, Echo, Icmp, Kind, Listening, Outcome, Reached, Reason, Transfer,
+};
 
 use self::node::wait_until;
 
@@ -79,7 +81,12 @@ fn probe(arguments: &[&str]) -> Outcome {
 }
 
 fn refused(by: Option<IpAddr>, reason: Reason) -> Outcome {
-    Outcome::Refused { by, reason }
+    Outcome::Refused { by, reason, icmp: None }
+}
+
+fn refused_by_icmp(by: &str, reason: Reason, [kind, code]: [u8; 2]) -> Outcome {
+    let by = Some(by.parse().unwrap());
+    Outcome::Refused { by, reason, icmp: Some(Icmp { kind, code }) }
 }
 
 /// A server on a free port.
@@ -124,10 +131,12 @@ fn a_ping_tells_apart_why_there_is_no_answer() {
     assert_eq!(ping("ip route add unreachable 10.9.9.0/24", "10.9.9.9"), unreachable);
     let silent = "nft add table t; nft add chain t c { type filter hook input priority 0\\; policy drop\\; }";
     assert!(matches!(ping(silent, "127.0.0.1"), Outcome::Silent { millis } if millis >= 300.0));
-    for (family, with, to, reason) in [
-        ("ip", "icmp admin-prohibited", "127.0.0.1", Reason::Prohibited),
-        ("ip", "icmp port-unreachable", "127.0.0.1", Reason::PortUnreachable),
-        ("ip6", "icmpv6 admin-prohibited", "::1", Reason::Prohibited),
+    let own = "nft add table t; nft add chain t c { type filter hook output priority 0\\; policy drop\\; }";
+    assert_eq!(ping(own, "127.0.0.1"), refused(None, Reason::Filtered));
+    for (family, with, to, reason, icmp) in [
+        ("ip", "icmp admin-prohibited", "127.0.0.1", Reason::Prohibited, [3, 13]),
+        ("ip", "icmp port-unreachable", "127.0.0.1", Reason::PortUnreachable, [3, 3]),
+        ("ip6", "icmpv6 admin-prohibited", "::1", Reason::Prohibited, [1, 1]),
     ] {
         let echo =
             if family == "ip" { "icmp type echo-request" } else { "icmpv6 type echo-request" };
@@ -135,7 +144,10 @@ fn a_ping_tells_apart_why_there_is_no_answer() {
             "nft add table {family} t; nft add chain {family} t c {{ type filter hook input priority 0\\; }}; \
              nft add rule {family} t c {echo} reject with {with}"
         );
-        assert_eq!(ping(&setup, to), refused(Some(to.parse().unwrap()), reason));
+        assert_eq!(ping(&setup, to), refused_by_icmp(to, reason, icmp));
+        // A rule of the node's own that refuses is heard as well.
+        let own = setup.replace("hook input", "hook output");
+        assert_eq!(ping(&own, to), refused_by_icmp(to, reason, icmp));
     }
 }
 
@@ -159,13 +171,83 @@ fn a_connection_tells_apart_why_there_is_no_answer() {
         outcome(&apart(&script).output().unwrap())
     };
     assert!(matches!(tcp("drop"), Outcome::Silent { .. }));
-    for (with, reason) in [
-        ("tcp reset", Reason::ConnectionRefused),
-        ("icmp admin-prohibited", Reason::Prohibited),
-        ("icmp port-unreachable", Reason::PortUnreachable),
-        ("icmp net-unreachable", Reason::NetworkUnreachable),
+    let reset = refused(Some(LOCALHOST), Reason::ConnectionRefused);
+    assert_eq!(tcp("reject with tcp reset"), reset);
+    for (with, reason, icmp) in REJECTIONS {
+        let told = refused_by_icmp("127.0.0.1", reason, icmp);
+        assert_eq!(tcp(&format!("reject with {with}")), told);
+    }
+}
+
+/// Ways to reject, and what is heard.
+const REJECTIONS: [(&str, Reason, [u8; 2]); 3] = [
+    ("icmp admin-prohibited", Reason::Prohibited, [3, 13]),
+    ("icmp port-unreachable", Reason::PortUnreachable, [3, 3]),
+    ("icmp net-unreachable", Reason::NetworkUnreachable, [3, 0]),
+];
+
+#[test]
+fn a_datagram_is_answered_or_refused_or_silent() {
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = server.local_addr().unwrap().port().to_string();
+    let answering = std::thread::spawn(move || {
+        let mut bytes = [0; 64];
+        let (length, from) = server.recv_from(&mut bytes).unwrap();
+        server.send_to(b"yes", from).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    });
+    let answer = probe(&["udp", "127.0.0.1", &port, "--token", "0123456789abcdef"]);
+    assert!(matches!(answer, Outcome::Reached(_)), "{answer:?}");
+    assert_eq!(answering.join().unwrap(), "netarium 0123456789abcdef\n");
+    let nobody = refused_by_icmp("127.0.0.1", Reason::PortUnreachable, [3, 3]);
+    assert_eq!(probe(&["udp", "127.0.0.1", &port]), nobody);
+    let udp = |hook: &str, rule: &str| {
+        let script = format!(
+            "nft add table t; nft add chain t c {{ type filter hook {hook} priority 0\\; }}; \
+             nft add rule t c udp dport 80 {rule}; probe udp 127.0.0.1 80 --timeout-ms 300"
+        );
+        outcome(&apart(&script).output().unwrap())
+    };
+    assert!(matches!(udp("input", "drop"), Outcome::Silent { millis } if millis >= 300.0));
+    assert_eq!(udp("output", "drop"), refused(None, Reason::Filtered));
+    for (with, reason, icmp) in REJECTIONS {
+        for hook in ["input", "output"] {
+            let told = refused_by_icmp("127.0.0.1", reason, icmp);
+            assert_eq!(udp(hook, &format!("reject with {with}")), told, "{hook}");
+        }
+    }
+}
+
+/// Behind translation of addresses and of ports.
+#[test]
+fn a_marked_request_is_seen_where_it_arrives_with_the_source_it_has_there() {
+    let mark = "00112233445566aa";
+    let translate = "nft add table t; \
+        nft add chain t s { type nat hook postrouting priority 100\\; }; \
+        nft add chain t d { type nat hook output priority -100\\; }; \
+        nft add rule t s ip daddr 127.0.0.2 meta l4proto tcp snat to 127.0.0.9:4000; \
+        nft add rule t d ip daddr 127.0.0.3 tcp dport 81 dnat to 127.0.0.2:80; \
+        nft add rule t s ip daddr 127.0.0.2 snat to 127.0.0.9";
+    for (asked, to, source) in [
+        ("ping 127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("ping 127.0.0.2", "127.0.0.2", "127.0.0.9"),
+        ("ping ::1", "::1", "::1"),
+        ("tcp 127.0.0.3 81", "127.0.0.2", "127.0.0.9"),
+        ("udp 127.0.0.2 53", "127.0.0.2", "127.0.0.9"),
+        ("http --address 127.0.0.1 --port 80", "127.0.0.1", "127.0.0.1"),
     ] {
-        assert_eq!(tcp(&format!("reject with {with}")), refused(Some(LOCALHOST), reason));
+        let script = format!(
+            "{translate}; coproc probe watch --token {mark}; read -r ready <&${{COPROC[0]}}; \
+             probe ping 127.0.0.2 --token 00112233445566ab >&2; \
+             probe {asked} --token {mark} >&2 || true; \
+             exec {{COPROC[1]}}>&-; cat <&${{COPROC[0]}}"
+        );
+        let output = apart(&script).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let seen: Vec<Arrival> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let [source, to] = [source, to].map(|it| it.parse::<IpAddr>().unwrap());
+        assert_eq!(seen, [Arrival { source, to }], "{asked}: {output:?}");
     }
 }
 
@@ -241,6 +323,15 @@ fn what_is_not_http_is_broken_and_not_silent() {
 }
 
 #[test]
+fn who_takes_a_connection_and_says_nothing_is_not_silent() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let words = ["http", "--address", "127.0.0.1", "--port", &port, "--timeout-ms", "200"];
+    let outcome = probe(&words);
+    assert!(matches!(&outcome, Outcome::Broken(it) if it.contains("was made")), "{outcome:?}");
+}
+
+#[test]
 fn a_capture_counts_what_an_interface_sends() {
     let script = "coproc probe capture --interface lo; read -r ready <&${COPROC[0]}; echo $ready; \
                   probe ping 127.0.0.1 >&2; probe ping ::1 >&2; \
@@ -255,6 +346,61 @@ fn a_capture_counts_what_an_interface_sends() {
     assert_eq!(capture.dropped, 0);
     let lines = &capture.samples[&Kind::Icmp];
     assert_eq!(lines[0], "127.0.0.1 > 127.0.0.1: ICMP echo request, length 36");
+}
+
+#[test]
+fn a_transfer_lasts_until_its_input_ends() {
+    let (_server, port) = echo_server();
+    let port = port.to_string();
+    let words = ["transfer", "--address", "127.0.0.1", "--port", &port];
+    let mut running = Running::start(command(&words).args(["--path", "/bytes/1000000000"]));
+    assert_eq!(running.line(), "{\"ready\":true}\n");
+    running.input = None;
+    let transfer: Transfer = serde_json::from_str(&running.line()).unwrap();
+    assert_eq!((transfer.fault, transfer.requests), (None, 1));
+    assert!(transfer.bytes > 0 && transfer.longest_pause < 5000.0);
+}
+
+#[test]
+fn a_transfer_asks_again_when_a_response_is_over() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut running =
+        Running::start(&mut command(&["transfer", "--address", "127.0.0.1", "--port", &port]));
+    for number in 1..=3 {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        if number == 3 {
+            running.input = None;
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    }
+    assert_eq!(running.line(), "{\"ready\":true}\n");
+    let transfer: Transfer = serde_json::from_str(&running.line()).unwrap();
+    assert_eq!((transfer.fault, transfer.requests), (None, 3));
+}
+
+#[test]
+fn a_transfer_that_breaks_says_why() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let server = std::thread::spawn(move || {
+        for answer in
+            [&b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"[..], b"HTTP/1.1 404 No\r\n\r\n"]
+        {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(answer).unwrap();
+        }
+    });
+    for fault in ["the response ended too early", "the response has status 404"] {
+        let words = ["transfer", "--address", "127.0.0.1", "--port", &port];
+        let output = command(&words).stdin(Stdio::piped()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let transfer: Transfer = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(transfer.fault.as_deref(), Some(fault));
+    }
+    server.join().unwrap();
 }
 
 #[test]
@@ -276,6 +422,8 @@ fn wrong_usage_is_told_from_an_outcome() {
         &["http", "--address", "10.0.0.1", "--colour", "red"],
         &["capture", "--interface", "a-name-that-is-too-long"],
         &["nothing"],
+        &["watch"],
+        &["ping", "10.0.0.1", "--token", "xyz"],
         &[],
     ] {
         let output = command(words).output().unwrap();

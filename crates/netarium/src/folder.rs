@@ -4,8 +4,10 @@
 //! <data>/images/                  see crate::image
 //! <data>/programs/                the program of nodes, by its digest
 //! <data>/features.json            what the kernel can do
+//! <data>/volumes/<lab>/<volume>/   what nodes of a lab keep when it is down
 //! <data>/labs/<lab>/              one folder per lab, gone when it is down
 //!     keeper.json lab.yaml …      what it is made from, and its first process
+//!     sources/                    what its files are copies of, by digest
 //!     journal                     the steps that were done
 //!     pki/                        its certificate authority
 //!     nodes/<node>/               control socket, logs, and what the node changed
@@ -60,6 +62,11 @@ impl DataFolder {
         self.0.join("labs")
     }
 
+    /// The folder of the volumes that a lab keeps when it is down.
+    pub(crate) fn volumes(&self, lab: &Name) -> PathBuf {
+        self.0.join("volumes").join(lab.as_str())
+    }
+
     /// What the kernel can do.
     pub(crate) fn features(&self) -> PathBuf {
         self.0.join("features.json")
@@ -104,6 +111,11 @@ impl LabFolder {
     /// A copy of the lab file as it was when the lab was last brought up.
     pub(crate) fn lab_file(&self) -> PathBuf {
         self.0.join("lab.yaml")
+    }
+
+    /// What its files are copies of.
+    pub(crate) fn sources(&self) -> PathBuf {
+        self.0.join("sources")
     }
 
     /// The steps that were done.

@@ -9,6 +9,7 @@ mod error;
 mod lock;
 mod programs;
 mod undo;
+mod volumes;
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -22,6 +23,7 @@ use netarium_core::model::{Image, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Objects};
 use netarium_core::plan::{self, Step};
+use netarium_core::source::Sources;
 use serde::{Deserialize, Serialize};
 
 use self::change::Work;
@@ -33,6 +35,7 @@ use crate::features::features;
 use crate::folder::{DataFolder, LabFolder};
 use crate::image::{ImageRoot, Store};
 use crate::lab_file::LabFile;
+use crate::lab_source;
 use crate::linux::idmap::IdMap;
 use crate::linux::stage::StageError;
 
@@ -175,7 +178,14 @@ impl Lab {
         let path = self.folder.lab_file();
         let text =
             fs::read(&path).map_err(|source| LabError::Folder { what: "read", path, source })?;
-        LabFile::of_text(&record.file, text, self.name.as_str()).map_err(LabError::Copy)
+        let path = self.folder.sources();
+        let sources = lab_source::recorded(&path).map_err(|source| LabError::Folder {
+            what: "read",
+            path,
+            source,
+        })?;
+        let copy = LabFile::of_copy(&record.file, text, self.name.as_str(), sources);
+        copy.map_err(LabError::Copy)
     }
 
     /// Says what [`Lab::up`] would do.
@@ -252,6 +262,12 @@ impl Lab {
             return Err(error);
         }
         self.forget_logs();
+        let path = self.folder.sources();
+        lab_source::forget_others(&path, &file.sources).map_err(|source| LabError::Folder {
+            what: "clear",
+            path,
+            source,
+        })?;
         report(Event::Settled);
         Ok(steps)
     }
@@ -260,6 +276,7 @@ impl Lab {
         if self.state() == State::Down {
             self.create_folder()?;
         }
+        self.create_volumes(&file.model)?;
         self.write_records(file)?;
         self.apply(steps, work).await
     }
@@ -331,7 +348,15 @@ impl Lab {
         let path = self.folder.record();
         worker::write_record(&path, &record).map_err(error(path.clone()))?;
         let path = self.folder.lab_file();
-        worker::write_bytes(&path, &file.text).map_err(error(path.clone()))
+        worker::write_bytes(&path, &file.text).map_err(error(path.clone()))?;
+        let path = self.folder.sources();
+        if file.sources == Sources::default() && !path.exists() {
+            return Ok(());
+        }
+        let map = IdMap::of_caller().map_err(LabError::Ids)?;
+        let owner = (map.root_uid(), map.root_gid());
+        let kept = lab_source::keep(&path, &file.sources, &file.contents, owner);
+        kept.map_err(error(path.clone()))
     }
 
     async fn lock(&self, report: Report<'_>) -> Result<Lock> {

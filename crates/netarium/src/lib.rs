@@ -15,6 +15,7 @@ pub mod features;
 pub mod folder;
 pub mod lab;
 pub mod lab_file;
+pub mod lab_source;
 pub mod session;
 
 pub mod image;

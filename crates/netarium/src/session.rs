@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use netarium_core::control::{Exit, Reply, Request, Run, ServiceStatus, TerminalSize};
 use netarium_core::name::Name;
 use netarium_core::problem::suggestion;
+use netarium_core::user::User;
 
 use crate::engine::native::control::{Control, ControlError};
 use crate::lab::{Lab, LabError, State};
@@ -34,6 +35,8 @@ pub struct Program {
     pub environment: std::collections::BTreeMap<String, String>,
     /// The folder it starts in; `/root` if there is none.
     pub folder: Option<String>,
+    /// Whom it runs as; root if there is nobody.
+    pub user: Option<User>,
 }
 
 /// A program that runs in a node. Dropping it hangs up: the program gets SIGHUP, then SIGKILL.
@@ -181,8 +184,8 @@ impl Lab {
             Streams::Given(descriptors) => (None, descriptors.as_slice()),
             Streams::Terminal(size) => (Some(*size), [].as_slice()),
         };
-        let Program { argv, environment, folder } = program;
-        let request = Request::Run(Run { argv, environment, folder, terminal });
+        let Program { argv, environment, folder, user } = program;
+        let request = Request::Run(Run { argv, environment, folder, user, terminal });
         let control = self.control(node)?;
         control.say(&request, descriptors).map_err(|error| failure(node, error))?;
         let (reply, fds) = control.hear().map_err(|error| failure(node, error))?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use netarium::bench::{bench_cold, memory, thousand_nodes};
+use netarium::bench::{bench_cold, bench_together, memory, thousand_nodes};
 use serde::Serialize;
 
 use super::Context;
@@ -16,20 +16,25 @@ use crate::print::{self, Form};
 /// # Errors
 /// If the lab is up though it is to be brought up, or does not come up.
 pub(crate) async fn bench(context: &Context, arguments: Bench) -> anyhow::Result<Ending> {
-    let word = arguments.lab.lab.as_deref();
-    if arguments.memory {
-        let lab = choose::lab(&context.data, word, Otherwise::OnlyLab)?;
-        return show(context, &memory(&lab)?);
-    }
-    let file = choose::file(&context.data, word)?;
-    if arguments.cold {
-        return show(context, &bench_cold(&file, &context.data).await?);
-    }
     let runs = arguments.runs;
     let progress = |number| match number {
         0 => context.style.say("making ready"),
         _ => context.style.say(format_args!("run {number} of {runs}")),
     };
+    if arguments.memory {
+        let word = choose::at_most_one(&arguments.labs)?;
+        let lab = choose::lab(&context.data, word, Otherwise::OnlyLab)?;
+        return show(context, &memory(&lab)?);
+    }
+    if let ([_, _, ..], false) = (arguments.labs.as_slice(), arguments.cold) {
+        let files = arguments.labs.iter().map(|word| choose::file(&context.data, Some(word)));
+        let files = files.collect::<anyhow::Result<Vec<_>>>()?;
+        return show(context, &bench_together(&files, &context.data, runs, progress).await?);
+    }
+    let file = choose::file(&context.data, choose::at_most_one(&arguments.labs)?)?;
+    if arguments.cold {
+        return show(context, &bench_cold(&file, &context.data).await?);
+    }
     let report = netarium::bench::bench(&file, &context.data, runs, progress).await?;
     show(context, &report.with(thousand_nodes(runs)))
 }

@@ -47,7 +47,7 @@ pub(crate) async fn down(context: &Context, arguments: Down) -> anyhow::Result<E
     let mut done = Vec::new();
     for lab in &labs {
         // The others are taken down even if this one cannot be.
-        let result = lab.down(&|_| ()).await;
+        let result = take_down(lab, arguments.volumes).await;
         done.push(tell(context, lab, result));
     }
     if context.style.form == Form::Json {
@@ -55,6 +55,13 @@ pub(crate) async fn down(context: &Context, arguments: Down) -> anyhow::Result<E
     }
     let failed = done.iter().any(|result| result.outcome == Outcome::Failed);
     Ok(if failed { Ending::Refused } else { Ending::Fine })
+}
+
+/// Takes a lab down. Says whether there was anything, volumes counted if they go too.
+async fn take_down(lab: &Lab, with_volumes: bool) -> std::result::Result<bool, LabError> {
+    let was_up = lab.down(&|_| ()).await?;
+    let had_volumes = with_volumes && lab.remove_volumes(&|_| ()).await?;
+    Ok(was_up || had_volumes)
 }
 
 fn tell<'a>(

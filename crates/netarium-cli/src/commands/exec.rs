@@ -37,6 +37,7 @@ pub(crate) async fn exec(context: &Context, arguments: Exec) -> anyhow::Result<E
         argv: arguments.program,
         environment: arguments.environment.into_iter().collect(),
         folder: arguments.folder,
+        user: arguments.user,
     };
     if terminal::is_there() && !arguments.no_terminal {
         on_terminal(&lab, &node, program).await

@@ -1,9 +1,11 @@
 //! `validate`, `inspect` and `schema`: about lab files, and what they mean.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use netarium::lab::{Lab, State, Status};
 use netarium_core::model::Model;
+use netarium_core::name::Name;
 use serde::Serialize;
 
 use super::{Context, up};
@@ -27,6 +29,8 @@ struct Known<'a> {
     state: State,
     model: &'a Model,
     status: Option<Status>,
+    /// The folders of the volumes that there are, also while the lab is not up.
+    volumes: BTreeMap<Name, PathBuf>,
 }
 
 /// Looks for mistakes in a lab file.
@@ -62,7 +66,8 @@ pub(crate) async fn inspect(context: &Context, word: Option<&str>) -> anyhow::Re
         State::Down => None,
         State::Up | State::Killed => Some(lab.status().await?),
     };
-    print::json(&Known { file: &file.path, state, model: &file.model, status })?;
+    let volumes = lab.volumes()?;
+    print::json(&Known { file: &file.path, state, model: &file.model, status, volumes })?;
     Ok(Ending::Fine)
 }
 

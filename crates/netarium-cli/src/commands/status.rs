@@ -62,8 +62,7 @@ pub(super) fn is_healthy(status: &Status) -> bool {
 
 /// Whether the file that the lab came from says something else now.
 fn has_new_file(lab: &Lab) -> bool {
-    let copy = lab.file().ok();
-    copy.is_some_and(|copy| std::fs::read(&copy.path).is_ok_and(|text| text != copy.text))
+    lab.file().is_ok_and(|copy| copy.is_outdated())
 }
 
 fn describe(lab: &Lab, status: &Status) -> String {

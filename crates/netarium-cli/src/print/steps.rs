@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use anstyle::Style as Paint;
-use netarium_core::model::{Image, TunnelKind, Via};
+use netarium_core::model::{self, Access, Content, Image, Nesting, TunnelKind, Via, VolumeSource};
 use netarium_core::name::Name;
-use netarium_core::object::{Encryption, Id, ImageRef, Object, Port, SegmentLink};
+use netarium_core::object::{self, Encryption, Id, ImageRef, Object, Port, SegmentLink};
 use netarium_core::plan::Step;
 use netarium_core::wireguard::conf_path;
 
@@ -109,7 +109,7 @@ fn describe(object: &Object) -> (String, String) {
             format!("valid for {}", count(days(it.days), "day")),
         ),
         Object::Segment(it) => (it.name.to_string(), format!("{}, mtu {}", link(it.link), it.mtu)),
-        Object::Node(it) => ("node".to_owned(), image_ref(&it.image)),
+        Object::Node(it) => node(it),
         Object::Sysctl(it) => (format!("sysctl {}", it.key.replace('/', ".")), it.value.clone()),
         Object::Firewall(it) => ("firewall".to_owned(), count(it.text.lines().count(), "line")),
         Object::Interface(it) => (
@@ -138,9 +138,7 @@ fn describe(object: &Object) -> (String, String) {
             format!("file {}", conf_path(&it.interface)),
             format!("peer {} at {}, port {}", it.peer, it.endpoint, it.port),
         ),
-        Object::File(it) => {
-            (format!("file {}", it.path), format!("{} bytes, mode {:o}", it.content.len(), it.mode))
-        }
+        Object::File(it) => file(it),
         Object::Init(_) => ("first process".to_owned(), String::new()),
         Object::Service(it) => (format!("service {}", it.service.name), it.service.run.join(" ")),
         Object::Tunnel(it) => {
@@ -152,6 +150,40 @@ fn describe(object: &Object) -> (String, String) {
             (it.tunnel.name.to_string(), format!("{ends}, {what}"))
         }
     }
+}
+
+fn file(it: &object::File) -> (String, String) {
+    let owner = it.owner.as_ref().map(|user| format!(", of {user}")).unwrap_or_default();
+    let size = match &it.content {
+        Content::Folder => {
+            return (format!("folder {}", it.path), format!("mode {:o}{owner}", it.mode));
+        }
+        Content::Text(text) => text.len().to_string(),
+        Content::Stored(digest) => digest.size.to_string(),
+    };
+    (format!("file {}", it.path), format!("{size} bytes, mode {:o}{owner}", it.mode))
+}
+
+/// A node's image, and what sets it apart from others.
+fn node(it: &object::Node) -> (String, String) {
+    let mut known = vec![image_ref(&it.image)];
+    known.extend(it.volumes.iter().map(volume));
+    if it.nesting == Nesting::Allowed {
+        known.push("containers inside".to_owned());
+    }
+    ("node".to_owned(), known.join(", "))
+}
+
+fn volume(it: &model::Volume) -> String {
+    let source = match &it.source {
+        VolumeSource::Named(name) => name.as_str(),
+        VolumeSource::Host { path, .. } => path,
+    };
+    let access = match it.access {
+        Access::ReadOnly => " read-only",
+        Access::Writable => "",
+    };
+    format!("{source} on {}{access}", it.target)
 }
 
 fn days(days: u32) -> usize {

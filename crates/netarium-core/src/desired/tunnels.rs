@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Choice, file, wireguard};
+use ipnet::IpNet;
+
+use super::{Choice, Refusal, file, wireguard};
+use crate::feature::{Feature, Features};
 use crate::firewall::{Guard, Passage};
 use crate::ipsec;
-use crate::model::{Model, Tunnel, TunnelEnd, TunnelKind};
+use crate::model::{Model, Tunnel, TunnelEnd, TunnelKind, Via};
 use crate::name::{InterfaceName, Name};
 use crate::object::{
-    Authority, Credential, Encryption, NodeService, Object, Objects, Tunnel as TunnelObject,
+    Authority, Credential, Encryption, NodeService, Object, Objects, Route, Tunnel as TunnelObject,
 };
 
 /// How long the lab's certificates are valid: they should outlive a course.
@@ -82,6 +85,51 @@ fn outer<'m>(model: &'m Model, end: &TunnelEnd) -> Option<&'m InterfaceName> {
     interfaces.iter().find(|it| it.addresses.iter().any(has)).map(|it| &it.name)
 }
 
+/// Why `tunnel` cannot be opened with these features, if it cannot.
+pub(super) fn refusal(model: &Model, tunnel: &Tunnel, features: &Features) -> Option<Refusal> {
+    let what = format!("tunnel {}", tunnel.name);
+    let missing = match tunnel.kind {
+        TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
+        TunnelKind::Wireguard(_) => vec![Feature::Wireguard, Feature::Tun],
+    };
+    if missing.iter().all(|feature| !features.has(*feature)) {
+        return Some(Refusal { what, missing });
+    }
+    if features.has(Feature::Esp) || tunnel.wireguard().is_some() {
+        return None;
+    }
+    // The daemon wants an address of the node in each prefix that it is to encrypt, as the source of
+    // its route to the other end.
+    let mut foreign = tunnel.ends().into_iter().filter_map(|end| {
+        let prefix = end.carry.iter().find(|prefix| !has_address_in(model, &end.node, prefix))?;
+        Some(format!("{what}, where {} has no address in {prefix},", end.node))
+    });
+    foreign.next().map(|what| Refusal { what, missing: vec![Feature::Esp] })
+}
+
+fn has_address_in(model: &Model, node: &Name, prefix: &IpNet) -> bool {
+    let interfaces = model.nodes.get(node).into_iter().flat_map(|it| &it.interfaces);
+    interfaces.flat_map(|it| &it.addresses).any(|address| prefix.contains(&address.addr()))
+}
+
+/// Puts in the routes to what is behind the other end that the daemon does not make, where the
+/// kernel encrypts: it looks for a route first, and the daemon makes one only if the node has an
+/// address to be its source. The route has to lead to the outer interface and no further. Those that
+/// the lab has itself are left alone.
+fn add_routes(objects: &mut Objects, model: &Model, node: &Name, tunnel: &Tunnel) {
+    let Some((own, peer)) = tunnel.seen_from(node) else { return };
+    let Some(interface) = outer(model, own) else { return };
+    let is_made = |to: &IpNet| {
+        let mut near = own.carry.iter().filter(|it| super::is_ipv6(it) == super::is_ipv6(to));
+        near.any(|prefix| has_address_in(model, node, prefix))
+    };
+    let is_written = |to: &IpNet| model.nodes[node].routes.iter().any(|route| route.to == *to);
+    for to in peer.carry.iter().filter(|to| !is_made(to) && !is_written(to)) {
+        let via = Via::Interface(interface.clone());
+        objects.insert(Object::Route(Route { node: node.clone(), to: *to, via }));
+    }
+}
+
 /// Puts in everything that the tunnels of the lab need, and them.
 pub(super) fn add(objects: &mut Objects, model: &Model, choice: &Choice) {
     let ipsec = model.tunnels.values().filter(|it| it.ipsec().is_some());
@@ -117,6 +165,9 @@ fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: En
         node: node.clone(),
         addresses: addresses.into_iter().collect(),
     }));
+    if encryption == Encryption::Kernel {
+        tunnels.iter().for_each(|tunnel| add_routes(objects, model, node, tunnel));
+    }
     let daemon = ipsec::strongswan_conf(encryption);
     objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));
     let connections = ipsec::swanctl_conf(tunnels, node, encryption);

@@ -49,6 +49,7 @@ pub fn charon_service() -> Service {
         run: vec![CHARON.to_owned()],
         environment: BTreeMap::new(),
         folder: "/".to_owned(),
+        user: None,
         after: BTreeSet::new(),
         restart: Restart::Always,
         ready: Readiness::Unix(VICI_SOCKET.to_owned()),

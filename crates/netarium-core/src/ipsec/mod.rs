@@ -3,16 +3,20 @@
 //! One tree of settings ([`Section`]) is both the text that swanctl(8) reads and the message that
 //! the daemon takes over VICI, so the two cannot differ. Nothing here talks to a daemon.
 
+mod association;
 mod connection;
 mod daemon;
 mod message;
+mod proposal;
 mod section;
 
+pub use association::{Child, Sa};
 pub use connection::{connection, swanctl_conf};
 pub use daemon::{
     CHARON, STRONGSWAN_CONF, VICI_SOCKET, charon_service, service_name, strongswan_conf,
 };
 pub use message::{MessageError, values_message};
+pub use proposal::{Algorithms, Proposal, allows_any};
 pub use section::{Item, Key, Section};
 
 use crate::name::Name;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{self, Ipsec, Limits, Readiness, Restart, Service, TunnelEnd, TunnelKind, Via};
+use crate::model::{
+    self, Ipsec, Limits, Nesting, Readiness, Restart, Service, TunnelEnd, TunnelKind, Via,
+};
 use crate::name::{InterfaceName, Name};
 use crate::object::*;
 
@@ -83,6 +85,8 @@ fn add_node(objects: &mut Objects, it: &Variation, number: u8) {
         name: node.clone(),
         image: ImageRef::Host,
         limits: Limits::default(),
+        volumes: vec![],
+        nesting: Nesting::Refused,
     }));
     objects.insert(Object::Sysctl(Sysctl {
         node: node.clone(),
@@ -116,7 +120,13 @@ fn add_node(objects: &mut Objects, it: &Variation, number: u8) {
     if let Some(setting) = it.setting {
         let content = format!("setting {setting}\n").into();
         let path = "/etc/app.conf".to_owned();
-        objects.insert(Object::File(File { node: node.clone(), path, mode: 0o644, content }));
+        objects.insert(Object::File(File {
+            node: node.clone(),
+            path,
+            mode: 0o644,
+            owner: None,
+            content,
+        }));
         add_service(objects, &node, "app", vec!["/etc/app.conf".to_owned()]);
     }
 }
@@ -129,6 +139,7 @@ fn add_service(objects: &mut Objects, node: &Name, service: &str, reads: Vec<Str
             run: vec![service.to_owned()],
             environment: BTreeMap::new(),
             folder: "/".to_owned(),
+            user: None,
             after: BTreeSet::new(),
             restart: Restart::Always,
             ready: Readiness::Started,

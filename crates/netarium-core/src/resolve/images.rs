@@ -12,7 +12,8 @@ use crate::spec::{self, Spec, Word};
 const SUITE: &str = "bookworm";
 
 /// What the built-in image `base` has: what people reach for in a network lab.
-pub const BASE_PACKAGES: [&str; 17] = [
+pub const BASE_PACKAGES: [&str; 19] = [
+    "bubblewrap",
     "ca-certificates",
     "curl",
     "iperf3",
@@ -24,6 +25,7 @@ pub const BASE_PACKAGES: [&str; 17] = [
     "libstrongswan-standard-plugins",
     "netcat-openbsd",
     "nftables",
+    "passt",
     "procps",
     "strongswan-charon",
     "strongswan-swanctl",

@@ -6,6 +6,7 @@
 //! its own problem.
 
 mod checks;
+mod files;
 mod firewall;
 mod ground;
 mod images;
@@ -32,35 +33,78 @@ use self::names::Names;
 use crate::model::{Interface, Model, Node, Route, Segment};
 use crate::name::Name;
 use crate::problem::{Problem, Problems};
+use crate::source::{Sources, Wanted};
 use crate::spec::{self, Spec};
 
-/// Reads a lab file and resolves it; a lab without a name is called `default_name`.
+/// A lab file that has been read, and may have mistakes.
+#[derive(Debug)]
+pub struct Draft {
+    spec: Spec,
+    problems: Problems,
+}
+
+impl Draft {
+    /// Reads a lab file.
+    ///
+    /// # Errors
+    /// If nothing can be read: the file is no text, too large, or no YAML.
+    pub fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        let mut problems = Problems::default();
+        Ok(Self { spec: spec::read(bytes, &mut problems)?, problems })
+    }
+
+    /// What it names on the disk.
+    pub fn wanted(&self) -> Wanted {
+        files::wanted(&self.spec)
+    }
+
+    /// Resolves it, with what was found on the disk; a lab without a name is called `default_name`.
+    ///
+    /// # Errors
+    /// All mistakes of the file, in its order.
+    pub fn resolve(self, default_name: &str, sources: &Sources) -> Result<Model, Vec<Problem>> {
+        finish(&self.spec, default_name, sources, self.problems)
+    }
+}
+
+/// Reads a lab file that names nothing on the disk, and resolves it; a lab without a name is called
+/// `default_name`.
 ///
 /// # Errors
 /// All mistakes of the file, in its order.
 pub fn load(bytes: &[u8], default_name: &str) -> Result<Model, Vec<Problem>> {
-    let mut problems = Problems::default();
-    let spec = spec::read(bytes, &mut problems).map_err(|problem| vec![problem])?;
-    finish(&spec, default_name, problems)
+    let draft = Draft::read(bytes).map_err(|problem| vec![problem])?;
+    draft.resolve(default_name, &Sources::default())
 }
 
-/// Resolves a lab file that has been read; a lab without a name is called `default_name`.
+/// Resolves a lab file that has been read and names nothing on the disk; a lab without a name is
+/// called `default_name`.
 ///
 /// # Errors
 /// All mistakes of the file, in its order.
 pub fn resolve(spec: &Spec, default_name: &str) -> Result<Model, Vec<Problem>> {
-    finish(spec, default_name, Problems::default())
+    finish(spec, default_name, &Sources::default(), Problems::default())
 }
 
-fn finish(spec: &Spec, default_name: &str, mut problems: Problems) -> Result<Model, Vec<Problem>> {
-    let model = model(spec, default_name, &mut problems);
+fn finish(
+    spec: &Spec,
+    default_name: &str,
+    sources: &Sources,
+    mut problems: Problems,
+) -> Result<Model, Vec<Problem>> {
+    let model = model(spec, default_name, sources, &mut problems);
     match model {
         Some(model) if problems.is_empty() => Ok(model),
         _ => Err(problems.finish(&spec.source)),
     }
 }
 
-fn model(spec: &Spec, default_name: &str, problems: &mut Problems) -> Option<Model> {
+fn model(
+    spec: &Spec,
+    default_name: &str,
+    sources: &Sources,
+    problems: &mut Problems,
+) -> Option<Model> {
     let lab = names::lab(spec, default_name, problems);
     let images = Images::resolve(spec, problems);
     let segments = segments::resolve(spec, problems);
@@ -71,12 +115,13 @@ fn model(spec: &Spec, default_name: &str, problems: &mut Problems) -> Option<Mod
         segment_names: Names::new("segment", &spec.segments, spec.unread.contains(&"segments")),
         segments,
         nodes: BTreeMap::new(),
+        sources,
     };
     let mut nodes = nodes(spec, &images, &mut context, problems);
     let tunnels = tunnels::resolve(spec, &context, problems);
     wireguard::add_routes(spec, &tunnels, &context, &mut nodes, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
-    let checks = checks::resolve(spec, &context, problems);
+    let checks = checks::resolve(spec, &context, &tunnels, problems);
     Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks })
 }
 
@@ -87,6 +132,7 @@ struct Context<'s> {
     segment_names: Names<'s>,
     segments: BTreeMap<Name, Segment>,
     nodes: BTreeMap<Name, Wired>,
+    sources: &'s Sources,
 }
 
 /// A node as far as others need to know it.

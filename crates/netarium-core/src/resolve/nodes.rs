@@ -2,9 +2,9 @@
 
 use super::images::Images;
 use super::interfaces::{self, Taken};
-use super::{Context, Wired, routes, services, sysctls};
+use super::{Context, Wired, files, routes, services, sysctls};
 use crate::firewall::Firewall;
-use crate::model::{Forwarding, Image, Limits, Node};
+use crate::model::{Forwarding, Image, Limits, Nesting, Node};
 use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{self, Word};
@@ -22,6 +22,8 @@ pub(super) fn resolve(
     let (interfaces, broken) = interfaces::resolve(name, written, context, taken, problems);
     let routes = routes::resolve(name, written, context, &interfaces, broken, problems);
     let forward = written.forward.as_ref().is_some_and(|forward| forward.value);
+    let nests = written.nesting.as_ref().is_some_and(|nesting| nesting.value);
+    let volumes = files::volumes(&written.volumes, context.sources, problems);
     let node = Node {
         image,
         forwarding: if forward { Forwarding::On } else { Forwarding::Off },
@@ -32,6 +34,9 @@ pub(super) fn resolve(
         routes: routes.clone(),
         // It is resolved when the tunnels are known.
         firewall: Firewall::default(),
+        files: files::files(&written.files, &volumes, context.sources, problems),
+        volumes,
+        nesting: if nests { Nesting::Allowed } else { Nesting::Refused },
     };
     (node, Wired { interfaces, routes, broken })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names;
+use super::{files, names};
 use crate::model::{Readiness, Restart, Service};
 use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
@@ -45,10 +45,11 @@ fn resolve_one(
         Some(word) => absolute(word, problems),
         None => "/".to_owned(),
     };
+    let user = written.user.as_ref().and_then(|word| files::user("user", word, problems));
     let restart = written.restart.as_ref().map_or(Restart::OnFailure, |restart| restart.value);
     let ready = readiness(written.ready.as_ref(), restart, problems);
     let run = written.run.iter().map(|word| word.value.clone()).collect();
-    Some(Service { name: name?, run, environment, folder, after, restart, ready })
+    Some(Service { name: name?, run, environment, folder, user, after, restart, ready })
 }
 
 fn earlier(word: &Word, words: &BTreeSet<&str>, problems: &mut Problems) -> Option<Name> {

@@ -9,15 +9,18 @@ use crate::model::Protocol;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::schema;
 
-/// Something that must be true of the running lab: `from` with one of `ping`, `tcp`, `http`, or
-/// `on` with `only`.
+/// Something that must be true of the running lab: `from` with one of `ping`, `tcp`, `udp`, `http`,
+/// or `on` with `only`, or `tunnel`, or `isolated`.
 #[derive(Clone, Debug, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Check {
     /// What it is called. Default: made from what it does.
     #[schemars(with = "Option<String>")]
     pub name: Option<Word>,
+    /// What it belongs to: checks of one group are shown and picked together.
+    #[schemars(with = "Option<String>")]
+    pub group: Option<Word>,
     /// The node that asks; a list for several, each of which asks.
     #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
     pub from: Option<Placed<Vec<Word>>>,
@@ -27,20 +30,46 @@ pub struct Check {
     /// Connect with TCP: an address or a node, and a port.
     #[schemars(with = "Option<schema::HostAndPort>")]
     pub tcp: Option<Word>,
+    /// Send a datagram with UDP: an address or a node, and a port.
+    #[schemars(with = "Option<schema::HostAndPort>")]
+    pub udp: Option<Word>,
     /// Get this URL with HTTP/1.1.
     #[schemars(with = "Option<schema::HttpUrl>")]
     pub http: Option<Word>,
-    /// What must come of it: `blocked` for no answer at all; for HTTP also a status, or a table.
-    /// Default: an answer, for HTTP with status 200.
+    /// What must come of it. `blocked`: no answer, for whatever reason; `dropped`: no answer and no
+    /// word why; `rejected`: a word that it is not allowed or not there. For HTTP also a status, or
+    /// a table; for a tunnel `down`. Default: an answer, for HTTP with status 200; a tunnel that
+    /// stands.
     #[schemars(with = "Option<schema::ExpectForm>")]
     pub expect: Option<Placed<Expect>>,
+    /// The source address that the request must have where it arrives: an address, or a node for
+    /// any of its addresses.
+    #[schemars(with = "Option<schema::Host>")]
+    pub source: Option<Word>,
+    /// The node at which `source` is looked at. Default: the one that has the address asked.
+    #[schemars(with = "Option<schema::Name>")]
+    pub seen_by: Option<Word>,
     /// The segment that is listened on while the other checks run; a list for several.
     #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
     pub on: Option<Placed<Vec<Word>>>,
     /// The only protocols that may be seen there, besides ARP and neighbour discovery.
     #[schemars(with = "Option<schema::OneOrMany<Protocol>>")]
     pub only: Option<Placed<Vec<Placed<Protocol>>>>,
-    /// How long it may take, `2s` or `500ms`. Default: `5s`, and `500ms` where it is `blocked`.
+    /// The tunnel that must stand; a list for several.
+    #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
+    pub tunnel: Option<Placed<Vec<Word>>>,
+    /// The IKE proposal that it must have come up with, in strongSwan's words. Default: its own.
+    #[schemars(with = "Option<schema::Proposal>")]
+    pub ike: Option<Word>,
+    /// The ESP proposal that it must have come up with. Default: its own.
+    #[schemars(with = "Option<schema::Proposal>")]
+    pub esp: Option<Word>,
+    /// The node from which nothing of the machine may be reached or seen; a list for several, or
+    /// `all`.
+    #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
+    pub isolated: Option<Placed<Vec<Word>>>,
+    /// How long it may take, `2s` or `500ms`. Default: `5s`; `500ms` where it is `blocked`, and
+    /// `1500ms` where it is `dropped`.
     #[schemars(with = "Option<schema::Duration>")]
     pub timeout: Option<Word>,
     /// Where it is.
@@ -54,6 +83,12 @@ pub struct Check {
 pub enum Expect {
     /// No answer.
     Blocked,
+    /// No answer, and no word why.
+    Dropped,
+    /// A word that it is not allowed or not there.
+    Rejected,
+    /// A tunnel that does not stand.
+    Down,
     /// A response of an HTTP server.
     Answer(Answer),
 }
@@ -84,23 +119,42 @@ impl Check {
     pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
         let mut table = Table::open("a check", tree, problems)?;
         let mut take = |key| table.take(key);
-        let check = Self {
-            name: take("name").and_then(|tree| word("name", tree, problems)),
-            from: take("from")
-                .map(|tree| Placed { value: words("from", tree, problems), place: tree.place }),
-            ping: take("ping").and_then(|tree| word("ping", tree, problems)),
-            tcp: take("tcp").and_then(|tree| word("tcp", tree, problems)),
-            http: take("http").and_then(|tree| word("http", tree, problems)),
-            expect: take("expect").and_then(|tree| Expect::read(tree, problems)),
-            on: take("on")
-                .map(|tree| Placed { value: words("on", tree, problems), place: tree.place }),
-            only: take("only")
-                .map(|tree| Placed { value: protocols(tree, problems), place: tree.place }),
-            timeout: take("timeout").and_then(|tree| word("timeout", tree, problems)),
-            place: tree.place,
-        };
+        let mut one =
+            |key, problems: &mut Problems| take(key).and_then(|tree| word(key, tree, problems));
+        let [name, group, ping, tcp] =
+            ["name", "group", "ping", "tcp"].map(|key| one(key, problems));
+        let [udp, http, source, seen_by] =
+            ["udp", "http", "source", "seen-by"].map(|key| one(key, problems));
+        let [ike, esp, timeout] = ["ike", "esp", "timeout"].map(|key| one(key, problems));
+        let [from, on, tunnel, isolated] = ["from", "on", "tunnel", "isolated"].map(|key| {
+            let tree = table.take(key)?;
+            Some(Placed { value: words(key, tree, problems), place: tree.place })
+        });
+        let expect = table.take("expect").and_then(|tree| Expect::read(tree, problems));
+        let only = table.take("only");
+        let only = only.map(|it| Placed { value: protocols(it, problems), place: it.place });
         table.close(problems);
-        Some(check)
+        let place = tree.place;
+        Some(Self {
+            name,
+            group,
+            from,
+            ping,
+            tcp,
+            udp,
+            http,
+            expect,
+            source,
+            seen_by,
+            on,
+            only,
+            tunnel,
+            ike,
+            esp,
+            isolated,
+            timeout,
+            place,
+        })
     }
 }
 
@@ -116,7 +170,7 @@ impl Expect {
     fn read(tree: &Tree, problems: &mut Problems) -> Option<Placed<Self>> {
         let place = tree.place;
         let value = match &tree.value {
-            Value::Scalar(text) if text == "blocked" => Self::Blocked,
+            Value::Scalar(text) if word_of(text).is_some() => word_of(text)?,
             Value::Scalar(text) if text.starts_with(|first: char| first.is_ascii_digit()) => {
                 Self::Answer(Answer { status: Some(number("expect", tree, problems)?), body: None })
             }
@@ -130,12 +184,23 @@ impl Expect {
             _ => {
                 let word = word("expect", tree, problems)?;
                 let message = format!("a check cannot expect {}", word.value);
-                let hint =
-                    "write blocked, or for http a status like 200 or {status: 200, body: text}";
+                let hint = "write blocked, dropped or rejected, for http a status like 200 or \
+                            {status: 200, body: text}, for a tunnel down";
                 problems.add(Problem::new(message).at(place).hint(hint));
                 return None;
             }
         };
         Some(Placed { value, place })
     }
+}
+
+/// What a word alone can expect.
+fn word_of(text: &str) -> Option<Expect> {
+    Some(match text {
+        "blocked" => Expect::Blocked,
+        "dropped" => Expect::Dropped,
+        "rejected" => Expect::Rejected,
+        "down" => Expect::Down,
+        _ => return None,
+    })
 }

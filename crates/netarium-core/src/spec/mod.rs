@@ -6,6 +6,7 @@
 
 mod check;
 mod decode;
+mod file;
 mod firewall;
 mod node;
 mod segment;
@@ -18,6 +19,7 @@ use std::str;
 use schemars::JsonSchema;
 
 pub use check::{Answer, Check, Expect};
+pub use file::{File, Volume};
 pub use firewall::{Firewall, Hook, Match, Nat, Rule};
 pub use node::{Interface, Limits, Node, Route};
 pub use segment::{Recipe, Segment};

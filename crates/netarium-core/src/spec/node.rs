@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 
 use super::decode::{Table, entries, list, number, truth, without_repeats, word, words};
 use super::tree::{Tree, Value};
-use super::{Firewall, Nat, Service, Word};
+use super::{File, Firewall, Named, Nat, Service, Volume, Word};
 use crate::problem::{Placed, Problem, Problems};
 use crate::schema;
 
@@ -45,6 +45,17 @@ pub struct Node {
     /// Whose addresses it changes.
     #[schemars(with = "Option<Vec<Nat>>")]
     pub nat: Vec<Nat>,
+    /// Files that are put into it: absolute paths with text, or a table.
+    #[schemars(
+        with = "Option<std::collections::BTreeMap<schema::AbsolutePath, schema::FileForm>>"
+    )]
+    pub files: Named<File>,
+    /// Folders that it shares with the lab or the host.
+    #[schemars(with = "Option<Vec<schema::VolumeForm>>")]
+    pub volumes: Vec<Volume>,
+    /// Whether programs in it may make containers of their own. Default: `false`.
+    #[schemars(with = "Option<bool>")]
+    pub nesting: Option<Placed<bool>>,
 }
 
 impl Node {
@@ -81,6 +92,17 @@ impl Node {
                 let items = list("nat", tree, problems);
                 items.iter().filter_map(|item| Nat::read(item, problems)).collect()
             }),
+            files: table.take("files").map_or_else(Vec::new, |tree| {
+                let files = entries("file", tree, problems).unwrap_or_default();
+                let read =
+                    |(path, tree): (&Word, &Tree)| (path.clone(), File::read(tree, problems));
+                files.into_iter().map(read).collect()
+            }),
+            volumes: table.take("volumes").map_or_else(Vec::new, |tree| {
+                let items = list("volumes", tree, problems);
+                items.iter().filter_map(|item| Volume::read(item, problems)).collect()
+            }),
+            nesting: table.take("nesting").and_then(|tree| truth("nesting", tree, problems)),
         };
         table.close(problems);
         Some(node)

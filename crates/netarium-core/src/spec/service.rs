@@ -27,6 +27,9 @@ pub struct Service {
     /// The folder it starts in, an absolute path. Default: `/`.
     #[schemars(with = "Option<schema::AbsolutePath>")]
     pub folder: Option<Word>,
+    /// The user of the node that it runs as, with a group if it is not the user's own. Default: root.
+    #[schemars(with = "Option<schema::User>")]
+    pub user: Option<Word>,
     /// Services of this node that must be ready before it starts.
     #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
     pub after: Vec<Word>,
@@ -64,6 +67,7 @@ impl Service {
         let run = table.need("run", problems).and_then(|tree| arguments(tree, problems));
         let env = table.take("env").map_or_else(Vec::new, |tree| pairs("variable", tree, problems));
         let folder = table.take("folder").and_then(|tree| word("folder", tree, problems));
+        let user = table.take("user").and_then(|tree| word("user", tree, problems));
         let after =
             table.take("after").map_or_else(Vec::new, |tree| words("after", tree, problems));
         let restart =
@@ -72,7 +76,7 @@ impl Service {
         table.close(problems);
         // A service that runs nothing is kept for its name, which others may come after.
         let run = run.unwrap_or_default();
-        Some(Self { name: name?, run, env, folder, after, restart, ready })
+        Some(Self { name: name?, run, env, folder, user, after, restart, ready })
     }
 }
 

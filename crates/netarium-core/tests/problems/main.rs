@@ -14,14 +14,18 @@ macro_rules! base {
     };
 }
 
+mod checks;
+mod files;
 mod firewall;
 mod form;
+#[path = "../pretend/mod.rs"]
+mod pretend;
 mod running;
 mod wireguard;
 mod wiring;
 
 use netarium_core::problem::Problem;
-use netarium_core::resolve::load;
+use pretend::load;
 
 fn problems(bytes: &[u8]) -> Vec<Problem> {
     load(bytes, "test").err().unwrap_or_default()

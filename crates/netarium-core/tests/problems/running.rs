@@ -224,13 +224,13 @@ fn checks_are_checked() {
         (
             concat!(base!(), "\nchecks: [{}]"),
             &[
-                "3:10: the check names nothing to do (write ping, tcp or http with from, or only with on)",
+                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, or isolated)",
             ],
         ),
         (
             concat!(base!(), "\nchecks: [{from: x}]"),
             &[
-                "3:10: the check names nothing to do (write ping, tcp or http with from, or only with on)",
+                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, or isolated)",
             ],
         ),
         (
@@ -259,8 +259,8 @@ fn checks_are_checked() {
                 "\nchecks: [{from: x, ping: y, tcp: y:80}, {from: x, ping: y, on: a}]"
             ),
             &[
-                "3:34: a check asks one thing (write a second check)",
-                "3:57: a check asks or listens, not both (write a second check)",
+                "3:34: a check does one thing, not both ping and tcp (write a second check)",
+                "3:64: a check does one thing, not both ping and on (write a second check)",
             ],
         ),
         (
@@ -291,9 +291,9 @@ fn checks_are_checked() {
                 "\nchecks: [{from: x, ping: y, expect: 200}, {from: x, http: 'http://y', expect: 99}, {from: x, ping: y, expect: answer}]"
             ),
             &[
-                "3:37: only a check with http can expect a response (write blocked, or leave it out)",
+                "3:37: only a check with http can expect a response (write blocked, dropped or rejected, or leave it out)",
                 "3:79: 99 is no status of HTTP (it is 100 to 599)",
-                "3:111: a check cannot expect answer (write blocked, or for http a status like 200 or {status: 200, body: text})",
+                "3:111: a check cannot expect answer (write blocked, dropped or rejected, for http a status like 200 or {status: 200, body: text}, for a tunnel down)",
             ],
         ),
         (

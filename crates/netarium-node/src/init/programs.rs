@@ -8,8 +8,11 @@ use std::ffi::{CString, NulError, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use netarium_core::user::{Account, User};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::users;
 
 /// Where programs are looked for that are named without a slash.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -22,6 +25,8 @@ pub(crate) struct Program<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// The folder it starts in.
     pub folder: &'a str,
+    /// Whom it runs as; root if there is nobody.
+    pub user: Option<&'a User>,
     /// Its standard input, output and error.
     pub streams: [BorrowedFd<'a>; 3],
     /// What its standard input is.
@@ -52,6 +57,9 @@ pub(crate) enum LaunchError {
     /// The folder it starts in cannot be entered.
     #[error("cannot run {program} in {folder}: {}", plain(.source))]
     Folder { program: String, folder: String, source: io::Error },
+    /// Whom it is to run as is not there, or cannot be found out.
+    #[error("cannot run {program} as {user}: {reason}")]
+    User { program: String, user: String, reason: String },
     /// The terminal cannot become its own.
     #[error("cannot run {program} on a terminal: {}", plain(.source))]
     Terminal { program: String, source: io::Error },
@@ -62,7 +70,10 @@ pub(crate) enum LaunchError {
 
 /// The system's own words without the number that Rust adds.
 fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
+    plain_text(&error.to_string())
+}
+
+fn plain_text(text: &str) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
@@ -72,7 +83,8 @@ fn plain(error: &io::Error) -> String {
 /// If it does not run; then no process of it is left.
 pub(crate) fn launch(program: &Program<'_>) -> Result<u32, LaunchError> {
     let name = program.argv.first().filter(|name| !name.is_empty()).ok_or(LaunchError::Nothing)?;
-    let environment = environment(program);
+    let account = program.user.map(|user| find(name, user)).transpose()?;
+    let environment = environment(program, account.as_ref());
     let path = environment.get("PATH").map_or(PATH, String::as_str);
     let variable = |(key, value): (&String, &String)| CString::new(format!("{key}={value}"));
     let prepared = Prepared {
@@ -82,6 +94,7 @@ pub(crate) fn launch(program: &Program<'_>) -> Result<u32, LaunchError> {
         folder: CString::new(program.folder)?,
         streams: program.streams.map(|stream| stream.as_raw_fd()),
         input: program.input,
+        account,
     };
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(process)?;
     let pid = fork(&prepared, writer.as_raw_fd()).map_err(LaunchError::Process)?;
@@ -91,8 +104,13 @@ pub(crate) fn launch(program: &Program<'_>) -> Result<u32, LaunchError> {
         Some((step, errno)) => {
             wait_for(pid);
             let source = io::Error::from_raw_os_error(errno);
-            let (program, folder) = (name.clone(), program.folder.to_owned());
+            let (user, folder) = (program.user, program.folder.to_owned());
+            let program = name.clone();
             Err(match step {
+                USER => {
+                    let user = user.map_or_else(String::new, ToString::to_string);
+                    LaunchError::User { program, user, reason: plain(&source) }
+                }
                 FOLDER => LaunchError::Folder { program, folder, source },
                 TERMINAL => LaunchError::Terminal { program, source },
                 EXECUTE => LaunchError::Execute { program, source },
@@ -106,16 +124,24 @@ fn process(errno: Errno) -> LaunchError {
     LaunchError::Process(errno.into())
 }
 
+fn find(program: &str, user: &User) -> Result<Account, LaunchError> {
+    users::find(user).map_err(|error| {
+        let (program, user) = (program.to_owned(), user.to_string());
+        LaunchError::User { program, user, reason: plain_text(&error.to_string()) }
+    })
+}
+
 /// What every program gets, and over it what it is given.
-fn environment(program: &Program<'_>) -> BTreeMap<String, String> {
+fn environment(program: &Program<'_>, account: Option<&Account>) -> BTreeMap<String, String> {
     let system = rustix::system::uname();
     let terminal = match program.input {
         Input::Terminal => "xterm-256color",
         Input::Stream => "dumb",
     };
+    let home = account.map_or("/root", |it| it.home.as_deref().unwrap_or("/"));
     let usual = [
         ("PATH", PATH.to_owned()),
-        ("HOME", "/root".to_owned()),
+        ("HOME", home.to_owned()),
         ("TERM", terminal.to_owned()),
         ("HOSTNAME", system.nodename().to_string_lossy().into_owned()),
     ];
@@ -142,6 +168,7 @@ struct Prepared {
     folder: CString,
     streams: [RawFd; 3],
     input: Input,
+    account: Option<Account>,
 }
 
 /// Texts in the form execve(2) wants them, and who owns them.
@@ -164,6 +191,7 @@ const STREAMS: u8 = 1;
 const TERMINAL: u8 = 2;
 const FOLDER: u8 = 3;
 const EXECUTE: u8 = 4;
+const USER: u8 = 5;
 
 /// The kernel's `struct sigaction` for the default action: nothing but zeroes.
 const DEFAULT: [u64; 8] = [0; 8];
@@ -213,6 +241,11 @@ fn become_program(prepared: &Prepared) -> (u8, i32) {
         let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+        if let Some(account) = &prepared.account
+            && !users::become_user(account)
+        {
+            return (USER, errno());
+        }
         if libc::chdir(prepared.folder.as_ptr()) == -1 {
             return (FOLDER, errno());
         }

@@ -166,8 +166,8 @@ fn start_on(run: &Run, streams: [&OwnedFd; 3], input: Input) -> Result<u32, Laun
     let [first, second] = FOLDERS;
     let start = |folder| {
         let streams = streams.map(AsFd::as_fd);
-        let environment = &run.environment;
-        launch(&Program { argv: &run.argv, environment, folder, streams, input })
+        let (environment, user) = (&run.environment, run.user.as_ref());
+        launch(&Program { argv: &run.argv, environment, folder, user, streams, input })
     };
     match &run.folder {
         Some(folder) => start(folder),

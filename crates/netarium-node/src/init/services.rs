@@ -128,7 +128,7 @@ struct Run {
 #[derive(Debug, PartialEq, Eq)]
 enum Then {
     Forget,
-    Replace(Service),
+    Replace(Box<Service>),
 }
 
 impl Services {
@@ -194,7 +194,7 @@ impl Services {
         let name = service.name.clone();
         match self.entries.get_mut(&name) {
             Some(entry) if entry.phase.pid().is_some() => {
-                entry.end(now, Then::Replace(service), actions);
+                entry.end(now, Then::Replace(Box::new(service)), actions);
             }
             _ => {
                 self.entries.insert(name, Entry::new(service));
@@ -274,7 +274,7 @@ impl Services {
                 actions.push(Action::Gone(name.clone()));
                 match then {
                     Then::Forget => drop(self.entries.remove(&name)),
-                    Then::Replace(service) => *entry = Entry::new(service),
+                    Then::Replace(service) => *entry = Entry::new(*service),
                 }
             }
             other => entry.phase = other,

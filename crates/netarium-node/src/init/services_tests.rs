@@ -12,6 +12,7 @@ fn service(word: &str) -> Service {
         run: vec![word.to_owned()],
         environment: BTreeMap::new(),
         folder: "/".to_owned(),
+        user: None,
         after: [].into(),
         restart: Restart::Never,
         ready: Readiness::Started,

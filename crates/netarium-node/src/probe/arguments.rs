@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::token::Token;
+
 /// What is wrong with the arguments.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UsageError {
@@ -121,6 +123,17 @@ impl Arguments {
     pub(crate) fn timeout(&mut self) -> Result<Duration, UsageError> {
         let millis: u32 = self.option_or("timeout-ms", 2000, "number of milliseconds")?;
         Ok(Duration::from_millis(millis.into()))
+    }
+
+    /// The mark that requests bear, if they are to bear a certain one.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(crate) fn token(&mut self) -> Result<Option<Token>, UsageError> {
+        let Some(value) = self.option("token") else { return Ok(None) };
+        let token = value.parse();
+        let wanted = "token of sixteen hexadecimal digits";
+        token.map(Some).map_err(|()| UsageError::Value { value, wanted })
     }
 
     /// Sees that nothing is left.

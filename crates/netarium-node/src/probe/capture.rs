@@ -1,4 +1,5 @@
-//! Listens to one interface and counts what it sends, until standard input ends.
+//! Listens to one interface and counts what it sends, or what it receives, until standard input
+//! ends.
 
 use std::io;
 use std::mem::size_of;
@@ -22,24 +23,47 @@ const LOOKED_AT: u16 = 256;
 /// How much the kernel may keep for us, in bytes, if it allows that much.
 const BUFFER: i32 = 16 * 1024 * 1024;
 
-/// Reads the arguments.
-///
-/// # Errors
-/// If they are wrong.
-pub(crate) fn interface(arguments: &mut Arguments) -> Result<String, UsageError> {
-    let name: String = arguments.required("interface", "interface")?;
-    arguments.end()?;
-    // Which names there are, the kernel knows; a longer one it cannot even be asked for.
-    if (1..=15).contains(&name.len()) {
-        Ok(name)
-    } else {
-        Err(UsageError::Value { value: name, wanted: "name of an interface" })
+/// What is listened to.
+pub(crate) struct Place {
+    interface: String,
+    frames: Frames,
+}
+
+/// Which frames of an interface are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    Sent,
+    Received,
+}
+
+impl Place {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// If they are wrong.
+    pub(crate) fn from_arguments(arguments: &mut Arguments) -> Result<Self, UsageError> {
+        let interface: String = arguments.required("interface", "interface")?;
+        let frames = match arguments.option("frames").as_deref() {
+            None | Some("sent") => Frames::Sent,
+            Some("received") => Frames::Received,
+            Some(other) => {
+                let wanted = "choice of frames: sent or received";
+                return Err(UsageError::Value { value: other.to_owned(), wanted });
+            }
+        };
+        arguments.end()?;
+        // Which names there are, the kernel knows; a longer one it cannot even be asked for.
+        if (1..=15).contains(&interface.len()) {
+            Ok(Self { interface, frames })
+        } else {
+            Err(UsageError::Value { value: interface, wanted: "name of an interface" })
+        }
     }
 }
 
 /// Listens.
-pub(crate) fn run(interface: &str) -> ExitCode {
-    let listened = listen(interface).and_then(|socket| {
+pub(crate) fn run(place: &Place) -> ExitCode {
+    let listened = listen(place).and_then(|socket| {
         print(&Listening { ready: true });
         count(&socket)
     });
@@ -49,42 +73,47 @@ pub(crate) fn run(interface: &str) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("netarium-probe: cannot listen to {interface}: {error}");
+            eprintln!("netarium-probe: cannot listen to {}: {error}", place.interface);
             ExitCode::FAILURE
         }
     }
 }
 
-/// A socket that gets the beginning of every frame that the interface sends, and nothing else.
-fn listen(interface: &str) -> io::Result<OwnedFd> {
+/// A socket that gets the beginning of every frame that is looked at, and nothing else.
+fn listen(place: &Place) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     // With no protocol yet it gets nothing, so no frame of another interface slips in.
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
-    let index = rustix::net::netdevice::name_to_index(&socket, interface)?;
+    let index = rustix::net::netdevice::name_to_index(&socket, &place.interface)?;
     enlarge(&socket)?;
-    only_sent(&socket)?;
+    keep(&socket, place.frames)?;
     bind(&socket, index)?;
     Ok(socket)
 }
 
 /// Makes the buffer as large as the host lets us: going over its limit takes its own root.
-fn enlarge(socket: &OwnedFd) -> io::Result<()> {
+pub(super) fn enlarge(socket: &OwnedFd) -> io::Result<()> {
     let set = |option| kernel::set_option(socket.as_fd(), libc::SOL_SOCKET, option, &BUFFER);
     set(libc::SO_RCVBUFFORCE).or_else(|_| set(libc::SO_RCVBUF))
 }
 
-/// Lets the kernel throw away what the interface receives, and the ends of long frames.
-fn only_sent(socket: &OwnedFd) -> io::Result<()> {
+/// Lets the kernel throw away all other frames, and the ends of long ones.
+pub(super) fn keep(socket: &OwnedFd, frames: Frames) -> io::Result<()> {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
         code: u16::try_from(code).expect("codes of BPF have sixteen bits"),
         jt,
         jf,
         k,
     };
+    const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
     let kind_of_packet = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
+    let (if_sent, if_received) = match frames {
+        Frames::Sent => (0, 1),
+        Frames::Received => (1, 0),
+    };
     let mut steps = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, kind_of_packet),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::PACKET_OUTGOING.into()),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, if_sent, if_received, OUTGOING),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, LOOKED_AT.into()),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
     ];
@@ -94,7 +123,7 @@ fn only_sent(socket: &OwnedFd) -> io::Result<()> {
 }
 
 #[expect(unsafe_code, reason = "rustix has no addresses of packet(7)")]
-fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
+pub(super) fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).expect("it is 17"),
         sll_protocol: u16::try_from(libc::ETH_P_ALL).expect("it is 3").to_be(),
@@ -146,7 +175,8 @@ fn take_all(
                 note(capture, seen.kind, seen.line);
             }
             Err(Errno::AGAIN) => return Ok(()),
-            Err(Errno::INTR) => {}
+            // An interface that goes down says so once, and goes on when it is up again.
+            Err(Errno::INTR | Errno::NETDOWN) => {}
             Err(errno) => return Err(errno.into()),
         }
     }

@@ -12,10 +12,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, 
 use super::arguments::{Arguments, UsageError};
 use super::deadline::{Deadline, Waited};
 use super::refusal;
+use super::token::Token;
 
 /// A connection to try.
 pub(crate) struct Tcp {
     to: SocketAddr,
+    token: Option<Token>,
     timeout: Duration,
 }
 
@@ -27,32 +29,39 @@ impl Tcp {
     pub(crate) fn from_arguments(arguments: &mut Arguments) -> Result<Self, UsageError> {
         let address: IpAddr = arguments.next_value("address")?;
         let port: u16 = arguments.next_value("port")?;
+        let token = arguments.token()?;
         let timeout = arguments.timeout()?;
         arguments.end()?;
-        Ok(Self { to: (address, port).into(), timeout })
+        Ok(Self { to: (address, port).into(), token, timeout })
     }
 }
 
 /// Tries it.
 pub(crate) fn run(tcp: &Tcp) -> Outcome {
     let deadline = Deadline::new(tcp.timeout);
-    match open(tcp.to, &deadline) {
+    match open(tcp.to, tcp.token, &deadline) {
         Ok(_) => Outcome::Reached(Reached { millis: deadline.millis(), response: None }),
         Err(outcome) => outcome,
     }
 }
 
-/// Opens a connection that never blocks, or says what became of it.
+/// Opens a connection that never blocks and bears a mark, if it is to, or says what became of it.
 ///
 /// # Errors
 /// The outcome, if it is not reached.
-pub(crate) fn open(to: SocketAddr, deadline: &Deadline) -> Result<OwnedFd, Outcome> {
+pub(crate) fn open(
+    to: SocketAddr,
+    token: Option<Token>,
+    deadline: &Deadline,
+) -> Result<OwnedFd, Outcome> {
     let impossible = |errno: Errno| Outcome::Impossible(format!("cannot connect to {to}: {errno}"));
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(impossible)?;
     // Without it an ICMP error still ends the attempt; only its sender is not known then.
     refusal::keep_errors(&socket, to.ip()).ok();
+    let marked = token.map_or(Ok(()), |token| token.mark(&socket));
+    marked.map_err(|error| Outcome::Impossible(format!("cannot mark the connection: {error}")))?;
     let refused = |errno: Errno| {
         refusal::from_queue(&socket)
             .or_else(|| refusal::from_errno(errno, to.ip()))

@@ -23,6 +23,8 @@ use super::arguments::{Arguments, UsageError};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many connections are served at the same time; the oldest makes room for one more.
 const MOST: usize = 500;
+/// How much of a long body is made at a time, in bytes.
+const PIECE: u64 = 64 * 1024;
 /// The longest request, in bytes.
 const LONGEST: usize = 8 * 1024;
 
@@ -125,11 +127,13 @@ struct Connection {
     socket: OwnedFd,
     deadline: Instant,
     phase: Phase,
+    /// How many bytes of a long body are still to be made.
+    more: u64,
 }
 
 impl Connection {
     fn new(socket: OwnedFd, now: Instant) -> Self {
-        Self { socket, deadline: now + PATIENCE, phase: Phase::Reading(Vec::new()) }
+        Self { socket, deadline: now + PATIENCE, phase: Phase::Reading(Vec::new()), more: 0 }
     }
 
     fn watched(&self) -> PollFd<'_> {
@@ -158,7 +162,11 @@ impl Connection {
                 let request = std::mem::take(request);
                 match head(&request) {
                     Some(head) => {
-                        self.phase = Phase::Writing(self.answer(head, name));
+                        self.more = long_body(head).unwrap_or(0);
+                        self.phase = Phase::Writing(match self.more {
+                            0 => self.answer(head, name),
+                            length => beginning("200 OK", "application/octet-stream", length),
+                        });
                         self.step(name)
                     }
                     None if length == 0 => Ok(State::Over),
@@ -175,7 +183,13 @@ impl Connection {
             Phase::Writing(rest) => {
                 let sent = send(&self.socket, rest, SendFlags::NOSIGNAL)?;
                 rest.drain(..sent);
-                if rest.is_empty() {
+                if rest.is_empty() && self.more > 0 {
+                    let piece = self.more.min(PIECE);
+                    self.more -= piece;
+                    rest.resize(usize::try_from(piece).unwrap_or(0), b'.');
+                    // Whoever goes on reading is given more time.
+                    self.deadline = Instant::now() + PATIENCE;
+                } else if rest.is_empty() {
                     shutdown(&self.socket, Shutdown::Write)?;
                     self.phase = Phase::Lingering;
                 }
@@ -232,6 +246,13 @@ fn request_line(head: &str) -> Option<(&str, &str)> {
     (valid && words.next().is_none()).then_some((method, path))
 }
 
+/// How long the body is to be, if the request is for `/bytes/N`.
+fn long_body(head: &str) -> Option<u64> {
+    let (method, path) = request_line(head)?;
+    let digits = path.strip_prefix("/bytes/").filter(|_| method == "GET")?;
+    digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Whether the body goes with its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
@@ -240,14 +261,19 @@ enum Content {
 }
 
 fn message(status: &str, body: &str, content: Content) -> Vec<u8> {
-    let mut text = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
+    let mut text = beginning(status, "application/json", body.len() as u64);
     if content == Content::Sent {
-        text += body;
+        text.extend_from_slice(body.as_bytes());
     }
+    text
+}
+
+/// An answer before its body.
+fn beginning(status: &str, kind: &str, length: u64) -> Vec<u8> {
+    let text = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+    );
     text.into_bytes()
 }
 
@@ -262,6 +288,14 @@ mod tests {
             ["", "GET", "GET / FTP/1", "get / HTTP/1.1", "GET / HTTP/1.1 x", "GET  HTTP/1.1"]
         {
             assert_eq!(request_line(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_long_body_is_as_long_as_the_path_says() {
+        assert_eq!(long_body("GET /bytes/100000 HTTP/1.1"), Some(100_000));
+        for other in ["GET /bytes/ HTTP/1.1", "GET /bytes/+1 HTTP/1.1", "HEAD /bytes/1 HTTP/1.1"] {
+            assert_eq!(long_body(other), None, "{other}");
         }
     }
 

@@ -14,6 +14,7 @@ use super::arguments::{Arguments, UsageError};
 use super::connection;
 use super::deadline::{Deadline, Waited};
 use super::refusal;
+use super::token::Token;
 
 /// The most that is read before the head of a response has ended, in bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -25,6 +26,7 @@ pub(crate) struct Get {
     to: SocketAddr,
     host: String,
     path: String,
+    token: Option<Token>,
     timeout: Duration,
 }
 
@@ -38,6 +40,7 @@ impl Get {
         let port: u16 = arguments.option_or("port", 80, "port")?;
         let host = arguments.option("host").unwrap_or_else(|| address.to_string());
         let path = arguments.option("path").unwrap_or_else(|| "/".to_owned());
+        let token = arguments.token()?;
         let timeout = arguments.timeout()?;
         arguments.end()?;
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -47,10 +50,21 @@ impl Get {
         if !plain(&path) || !path.starts_with('/') {
             return Err(UsageError::Value { value: path, wanted: "path beginning with /" });
         }
-        Ok(Self { to: (address, port).into(), host, path, timeout })
+        Ok(Self { to: (address, port).into(), host, path, token, timeout })
     }
 
-    fn text(&self) -> String {
+    /// Whom it asks.
+    pub(super) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    /// How long it waits.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What it sends.
+    pub(super) fn text(&self) -> String {
         let host = if self.host.contains(':') && !self.host.starts_with('[') {
             format!("[{}]", self.host)
         } else {
@@ -75,7 +89,7 @@ pub(crate) fn run(get: &Get) -> Outcome {
 }
 
 fn exchange(get: &Get, deadline: &Deadline) -> Result<Outcome, Outcome> {
-    let socket = connection::open(get.to, deadline)?;
+    let socket = connection::open(get.to, get.token, deadline)?;
     send_all(&socket, get.text().as_bytes(), get.to, deadline)?;
     let mut received = Vec::new();
     loop {
@@ -101,7 +115,13 @@ fn lost(errno: Errno, to: SocketAddr) -> Outcome {
         .unwrap_or_else(|| Outcome::Broken(format!("the connection broke: {errno}")))
 }
 
-fn send_all(
+/// What is said of somebody who takes a connection and does not answer: that is no silence.
+fn mute(deadline: &Deadline) -> Outcome {
+    let millis = deadline.millis();
+    Outcome::Broken(format!("the connection was made, but no response came in {millis:.0} ms"))
+}
+
+pub(super) fn send_all(
     socket: &OwnedFd,
     mut bytes: &[u8],
     to: SocketAddr,
@@ -112,7 +132,7 @@ fn send_all(
             Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
             Err(Errno::AGAIN) => {
                 if deadline.wait(socket, PollFlags::OUT) == Waited::TooLong {
-                    return Err(deadline.silent());
+                    return Err(mute(deadline));
                 }
             }
             Err(Errno::INTR) => {}
@@ -132,7 +152,7 @@ fn receive_more(
     let mut bytes = [0; 16 * 1024];
     loop {
         if deadline.wait(socket, PollFlags::IN) == Waited::TooLong {
-            return Err(deadline.silent());
+            return Err(mute(deadline));
         }
         match recv(socket, &mut bytes[..], RecvFlags::empty()) {
             Ok((length, _)) => {
@@ -160,6 +180,9 @@ pub(crate) enum HttpError {
     /// The connection was closed before all had come.
     #[error("the response ended too early")]
     Early,
+    /// It is no success.
+    #[error("the response has status {0}")]
+    Status(u16),
     /// It does not end.
     #[error("the response is too long")]
     TooLong,
@@ -174,7 +197,7 @@ pub(crate) enum Stream {
 
 /// How the end of a body is known (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
     None,
     Length(usize),
     Chunked,
@@ -206,6 +229,26 @@ pub(crate) fn response(mut bytes: &[u8], stream: Stream) -> Result<Option<Respon
             body: String::from_utf8_lossy(&body).into_owned(),
             cut,
         }));
+    }
+}
+
+/// The head of a response with status 2xx: how its body ends, and how much of that is there. `None`
+/// if more is needed.
+///
+/// # Errors
+/// If it is none, or has another status.
+pub(super) fn head(bytes: &[u8], stream: Stream) -> Result<Option<(Framing, usize)>, HttpError> {
+    let Some((head, rest)) = split_head(bytes) else {
+        return match stream {
+            _ if !could_be_http(bytes) => Err(HttpError::NotHttp),
+            Stream::Ended => Err(HttpError::Early),
+            Stream::Open if bytes.len() > LONGEST_HEAD => Err(HttpError::TooLong),
+            Stream::Open => Ok(None),
+        };
+    };
+    match read_head(head)? {
+        (200..300, framing) => Ok(Some((framing, rest.len()))),
+        (status, _) => Err(HttpError::Status(status)),
     }
 }
 

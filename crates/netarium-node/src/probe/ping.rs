@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use netarium_core::outcome::{Outcome, Reached, Reason};
+use netarium_core::outcome::{Icmp, Outcome, Reached, Reason};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -16,12 +16,14 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::arguments::{Arguments, UsageError};
 use super::deadline::{Deadline, Waited};
 use super::refusal;
+use super::token::Token;
 
 /// What is asked, and how often.
 pub(crate) struct Ping {
     to: IpAddr,
     count: u16,
     interval: Duration,
+    token: Option<Token>,
     timeout: Duration,
 }
 
@@ -34,10 +36,11 @@ impl Ping {
         let to = arguments.next_value("address")?;
         let count: u16 = arguments.option_or("count", 3, "number of requests")?;
         let millis: u32 = arguments.option_or("interval-ms", 200, "number of milliseconds")?;
+        let token = arguments.token()?;
         let timeout = arguments.timeout()?;
         arguments.end()?;
         let interval = Duration::from_millis(millis.max(1).into());
-        Ok(Self { to, count: count.max(1), interval, timeout })
+        Ok(Self { to, count: count.max(1), interval, token, timeout })
     }
 }
 
@@ -49,11 +52,21 @@ pub(crate) fn run(ping: &Ping) -> Outcome {
             return Outcome::Impossible(format!("cannot open a raw ICMP socket: {errno}"));
         }
     };
+    let Some(token) = token(ping.token) else {
+        return Outcome::Impossible("cannot get a random number".to_owned());
+    };
+    let deadline = Deadline::new(ping.timeout);
+    Exchange { ping, socket, token, sent: Vec::new(), filtered: false, deadline }.run()
+}
+
+/// An identifier, and the mark.
+fn token(mark: Option<Token>) -> Option<[u8; 10]> {
     let mut token = [0; 10];
-    if let Err(errno) = getrandom(&mut token[..], GetRandomFlags::empty()) {
-        return Outcome::Impossible(format!("cannot get a random number: {errno}"));
+    getrandom(&mut token[..], GetRandomFlags::empty()).ok()?;
+    if let Some(mark) = mark {
+        token[2..].copy_from_slice(&mark.bytes());
     }
-    Exchange { ping, socket, token, sent: Vec::new(), deadline: Deadline::new(ping.timeout) }.run()
+    Some(token)
 }
 
 fn open(to: IpAddr) -> Result<OwnedFd, Errno> {
@@ -72,6 +85,8 @@ struct Exchange<'a> {
     token: [u8; 10],
     /// When each request was sent.
     sent: Vec<Duration>,
+    /// Whether the node's own firewall drops the requests.
+    filtered: bool,
     deadline: Deadline,
 }
 
@@ -96,7 +111,13 @@ impl Exchange<'_> {
                         return outcome;
                     }
                 }
-                Waited::TooLong if next >= self.ping.timeout => return self.deadline.silent(),
+                Waited::TooLong if next >= self.ping.timeout => {
+                    return if self.filtered {
+                        refusal::filtered()
+                    } else {
+                        self.deadline.silent()
+                    };
+                }
                 Waited::TooLong => {}
             }
         }
@@ -111,6 +132,11 @@ impl Exchange<'_> {
         match sendto(&self.socket, &request, SendFlags::empty(), &to) {
             // A full queue loses this request, as any router on the way may.
             Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => None,
+            // If a rule of its own firewall refuses it, that is still to be heard.
+            Err(Errno::PERM) => {
+                self.filtered = true;
+                None
+            }
             Err(errno) => Some(refusal::from_errno(errno, self.ping.to).unwrap_or_else(|| {
                 Outcome::Impossible(format!("cannot send to {}: {errno}", self.ping.to))
             })),
@@ -130,7 +156,7 @@ impl Exchange<'_> {
                 Some(Outcome::Reached(Reached { millis, response: None }))
             }
             Meaning::Answer { .. } => None,
-            Meaning::Refusal(reason) => Some(Outcome::Refused { by, reason }),
+            Meaning::Refusal(reason, icmp) => Some(refusal::by_icmp(by, reason, icmp)),
         }
     }
 }
@@ -161,7 +187,7 @@ fn checksum(bytes: &[u8]) -> u16 {
 #[derive(Debug, PartialEq, Eq)]
 enum Meaning {
     Answer { sequence: u16 },
-    Refusal(Reason),
+    Refusal(Reason, Icmp),
 }
 
 /// What a packet means for the request with this token; nothing if it is about something else.
@@ -187,7 +213,7 @@ fn meaning(packet: &[u8], to: IpAddr, token: [u8; 10]) -> Option<Meaning> {
         }
     };
     let ours = *inner.first()? == asked && inner.get(4..6)? == &token[..2];
-    ours.then_some(Meaning::Refusal(reason))
+    ours.then_some(Meaning::Refusal(reason, Icmp { kind, code }))
 }
 
 /// What follows on an IPv4 header.
@@ -234,7 +260,7 @@ mod tests {
             ipv4([10, 1, 0, 2], &icmp)
         };
         let about = ipv4(TO, &request(TO.into(), TOKEN, 0)[..8]);
-        let refusal = Some(Meaning::Refusal(Reason::Prohibited));
+        let refusal = Some(Meaning::Refusal(Reason::Prohibited, Icmp { kind: 3, code: 13 }));
         assert_eq!(meaning(&error(13, &about), TO.into(), TOKEN), refusal);
         assert_eq!(meaning(&error(13, &about), TO.into(), [0; 10]), None);
         let other = ipv4([10, 9, 9, 9], &request(TO.into(), TOKEN, 0)[..8]);
@@ -252,7 +278,8 @@ mod tests {
         error.extend([0; 24]);
         error.extend(address.octets());
         error.extend(&request(to, TOKEN, 1)[..8]);
-        let refusal = Some(Meaning::Refusal(Reason::NetworkUnreachable));
+        let icmp = Icmp { kind: 1, code: 0 };
+        let refusal = Some(Meaning::Refusal(Reason::NetworkUnreachable, icmp));
         assert_eq!(meaning(&error, to, TOKEN), refusal);
     }
 }

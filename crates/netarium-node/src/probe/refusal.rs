@@ -5,7 +5,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use netarium_core::outcome::{Outcome, Reason};
+use netarium_core::outcome::{Icmp, Outcome, Reason};
 use rustix::io::Errno;
 
 use crate::kernel;
@@ -41,16 +41,36 @@ pub(crate) fn reason_v6(kind: u8, code: u8) -> Option<Reason> {
 /// What an error of the kernel says about the way to `to`, if anything. A reset can only have
 /// come from there; everything else is the node's own word, unless an ICMP error says more.
 pub(crate) fn from_errno(errno: Errno, to: IpAddr) -> Option<Outcome> {
-    let refused = |by, reason| Some(Outcome::Refused { by, reason });
+    let refused = |by, reason| Some(Outcome::Refused { by, reason, icmp: None });
     match errno {
         Errno::CONNREFUSED => refused(Some(to), Reason::ConnectionRefused),
         Errno::CONNRESET | Errno::PIPE => refused(Some(to), Reason::ConnectionReset),
         Errno::NETUNREACH | Errno::ADDRNOTAVAIL => refused(None, Reason::NetworkUnreachable),
         Errno::HOSTUNREACH => refused(None, Reason::HostUnreachable),
-        Errno::ACCESS | Errno::PERM => refused(None, Reason::Prohibited),
+        Errno::ACCESS => refused(None, Reason::Prohibited),
+        Errno::PERM => Some(filtered()),
         Errno::MSGSIZE => refused(None, Reason::TooBig),
         _ => None,
     }
+}
+
+/// What an ICMP error says. That a host is not found on a segment of the node's own, the kernel tells
+/// by an error from the node to itself, which is nobody's word but its own.
+pub(crate) fn by_icmp(by: Option<IpAddr>, reason: Reason, icmp: Icmp) -> Outcome {
+    if reason == Reason::HostUnreachable && by.is_some_and(is_own) {
+        return Outcome::Refused { by: None, reason, icmp: None };
+    }
+    Outcome::Refused { by, reason, icmp: Some(icmp) }
+}
+
+/// Whether an address is one of the node's own: only those can be bound.
+fn is_own(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// What is said when the node's own firewall drops what it sends.
+pub(crate) fn filtered() -> Outcome {
+    Outcome::Refused { by: None, reason: Reason::Filtered, icmp: None }
 }
 
 /// Lets the kernel keep the ICMP errors that come for a socket; see [`from_queue`].
@@ -108,7 +128,7 @@ fn extended_error(data: &[u8]) -> Option<Outcome> {
         }
         _ => return None,
     };
-    Some(Outcome::Refused { by: Some(by), reason })
+    Some(by_icmp(Some(by), reason, Icmp { kind, code }))
 }
 
 #[cfg(test)]
@@ -132,7 +152,8 @@ mod tests {
         data[4..7].copy_from_slice(&[libc::SO_EE_ORIGIN_ICMP, 3, 10]);
         data[20..24].copy_from_slice(&[10, 1, 0, 1]);
         let by = Some(IpAddr::from([10, 1, 0, 1]));
-        let expected = Outcome::Refused { by, reason: Reason::Prohibited };
+        let icmp = Some(Icmp { kind: 3, code: 10 });
+        let expected = Outcome::Refused { by, reason: Reason::Prohibited, icmp };
         assert_eq!(extended_error(&data), Some(expected));
         assert_eq!(extended_error(&data[..20]), None);
     }

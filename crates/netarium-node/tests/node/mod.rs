@@ -49,6 +49,7 @@ pub(crate) fn service(word: &str, run: &[&str]) -> Service {
         run: run.iter().map(|word| (*word).to_owned()).collect(),
         environment: BTreeMap::new(),
         folder: "/".to_owned(),
+        user: None,
         after: [].into(),
         restart: Restart::Never,
         ready: Readiness::Started,

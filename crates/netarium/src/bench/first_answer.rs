@@ -117,6 +117,7 @@ impl Asker {
             argv: words.as_flattened().iter().map(|word| (*word).to_owned()).collect(),
             environment: [].into(),
             folder: Some("/".to_owned()),
+            user: None,
             terminal: None,
         }
     }
@@ -136,7 +137,7 @@ impl Asker {
 /// The question of a check that wants an HTTP answer.
 fn wanted(probe: &Probe) -> Option<(&Name, &Url, &Answer)> {
     match probe {
-        Probe::Http { from, url, expect: expect @ Answer::Response { .. } } => {
+        Probe::Http { from, url, expect: expect @ Answer::Response { .. }, .. } => {
             Some((from, url, expect))
         }
         _ => None,

@@ -10,6 +10,7 @@ mod memory;
 mod report;
 mod subject;
 mod thousand;
+mod together;
 
 use std::io;
 use std::num::NonZeroU32;
@@ -22,6 +23,7 @@ pub use self::memory::{Memory, MemoryError, Program, memory};
 pub use self::report::{Figure, Report, Unit};
 pub(crate) use self::subject::stage;
 pub use self::thousand::thousand_nodes;
+pub use self::together::bench_together;
 
 use self::first_answer::Asker;
 use self::subject::{Said, Subject, Task};

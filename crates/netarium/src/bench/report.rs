@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Measured;
 use super::memory::Memory;
+use super::together::Together;
 
 /// The lab that the bars are about.
 const BARRED_LAB: &str = "site-to-site";
@@ -21,6 +22,12 @@ const BARS: [(&str, f64); 6] = [
     (INIT, 1.0),
     (COLD, 45.0),
 ];
+
+/// The labs that the bar of labs that come up together is about.
+const TOGETHER: [&str; 3] = ["host-to-host", "ipv6-site-to-site", "site-to-site"];
+
+/// How long it may take until all tunnels of those stand, in milliseconds.
+const TOGETHER_BAR: f64 = 2000.0;
 
 /// What it may take to read, resolve and plan a thousand nodes, in milliseconds.
 pub(super) const THOUSAND_BAR: f64 = 100.0;
@@ -159,6 +166,33 @@ impl Report {
         let figure = Figure::of(COLD, Unit::Seconds, bar(lab, COLD), vec![took.as_secs_f64()]);
         let title = format!("{lab}: cold start; {}", machine());
         Self { title, figures: vec![figure], memory: None }
+    }
+
+    pub(super) fn of_together(labs: &[&Name], runs: &[Together]) -> Self {
+        let mut names: Vec<&str> = labs.iter().map(|name| name.as_str()).collect();
+        names.sort_unstable();
+        let times = |what: &str, bar, pick: &dyn Fn(&Together) -> Option<Duration>| {
+            let values = runs.iter().filter_map(pick).map(|it| it.as_secs_f64() * 1e3);
+            Figure::of(what, Unit::Milliseconds, bar, values.collect())
+        };
+        let bar = (names == TOGETHER).then_some(TOGETHER_BAR);
+        let memory = runs.iter().map(|run| megabytes(run.memory)).collect();
+        let mut figures = vec![
+            times("all nodes wired", None, &|run| Some(run.wired)),
+            times("all tunnels stand", bar, &|run| run.tunnels),
+            times("all services ready, all tunnels stand", None, &|run| Some(run.settled)),
+            times("all down", None, &|run| Some(run.down)),
+            Figure::of("memory all told, labs idle", Unit::Megabytes, None, memory),
+        ];
+        // Labs without tunnels have no such figure.
+        figures.retain(|figure| !figure.runs.is_empty());
+        let title = format!(
+            "{} at the same time: {} runs, images cached; {}",
+            names.join(", "),
+            runs.len(),
+            machine()
+        );
+        Self { title, figures, memory: None }
     }
 
     /// The same with one more figure.

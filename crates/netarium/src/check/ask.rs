@@ -5,14 +5,16 @@ use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use netarium_core::model::{Answer, Check, Probe, Reach};
+use netarium_core::model::{Check, Probe, Reach, Source};
 use netarium_core::outcome::Outcome;
 use netarium_core::verdict::{self, Verdict};
 
 use super::neighbours::Neighbours;
 use super::probe;
+use super::result::Found;
+use super::watch::Watch;
 use crate::failure::Failure;
-use crate::folder::NodeFolder;
+use crate::folder::{LabFolder, NodeFolder};
 
 /// The pause before asking again: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
@@ -32,25 +34,68 @@ const SECOND_SERIES: Duration = Duration::from_millis(200);
 
 /// What came of asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) passed: bool,
+struct Asked {
+    passed: bool,
     /// What was seen, in words.
-    pub(super) seen: String,
+    seen: String,
     /// How many probes were made.
-    pub(super) attempts: u32,
+    attempts: u32,
 }
 
-/// Asks from the node of `folder`.
-pub(super) async fn ask(folder: &NodeFolder, check: &Check) -> Asked {
+/// Asks from the node that the check names.
+pub(super) async fn ask(lab: &LabFolder, check: &Check) -> Found {
+    let folder = lab.node(check.probe.at());
+    let asked = match check.probe.source() {
+        None => ask_from(&Asker { folder, token: None }, check).await,
+        Some(source) => match token() {
+            Ok(token) => {
+                ask_watched(lab, &Asker { folder, token: Some(token) }, check, source).await
+            }
+            Err(seen) => Asked { passed: false, seen, attempts: 0 },
+        },
+    };
+    Found { attempts: Some(asked.attempts), ..Found::once(asked.passed, asked.seen) }
+}
+
+/// The node that asks, and the mark that its requests bear, if somebody looks for them.
+pub(super) struct Asker {
+    pub(super) folder: NodeFolder,
+    pub(super) token: Option<String>,
+}
+
+/// A mark that nobody else has: sixteen hexadecimal digits.
+pub(super) fn token() -> Result<String, String> {
+    let mut bytes = [0; 8];
+    let filled = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+    filled.map_err(|error| format!("cannot get a random number: {error}"))?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}
+
+/// Asks while somebody watches where the request arrives.
+async fn ask_watched(lab: &LabFolder, asker: &Asker, check: &Check, source: &Source) -> Asked {
+    let token = asker.token.as_deref().unwrap_or_default();
+    let watch = match Watch::begin(lab, source, token).await {
+        Ok(watch) => watch,
+        Err(seen) => return Asked { passed: false, seen, attempts: 0 },
+    };
+    let asked = ask_from(asker, check).await;
+    let (fits, words) = match watch.end().await {
+        Ok(seen) => verdict::arrived(source, &seen),
+        Err(reason) => (false, reason),
+    };
+    Asked { passed: asked.passed && fits, seen: format!("{}; {words}", asked.seen), ..asked }
+}
+
+async fn ask_from(asker: &Asker, check: &Check) -> Asked {
     let began = Instant::now();
     let window = Duration::from_millis(check.timeout.into());
     if !wants_second_series(&check.probe) || window <= SECOND_SERIES * 2 {
-        return series(folder, &check.probe, began, window).await;
+        return series(asker, &check.probe, began, window).await;
     }
-    let first = series(folder, &check.probe, began, window);
+    let first = series(asker, &check.probe, began, window);
     let second = async {
         tokio::time::sleep(SECOND_SERIES).await;
-        series(folder, &check.probe, began, window).await
+        series(asker, &check.probe, began, window).await
     };
     // What one of them finds to be wrong stands, without waiting for the other.
     match tokio::try_join!(failed_early(first), failed_early(second)) {
@@ -69,13 +114,11 @@ async fn failed_early(series: impl Future<Output = Asked>) -> Result<Asked, Aske
 
 /// A ping asks several times by itself.
 fn wants_second_series(probe: &Probe) -> bool {
-    matches!(
-        probe,
-        Probe::Tcp { expect: Reach::Blocked, .. } | Probe::Http { expect: Answer::Blocked, .. }
-    )
+    let connects = matches!(probe, Probe::Tcp { .. } | Probe::Http { .. });
+    connects && matches!(probe.reach(), Some(Reach::Blocked | Reach::Dropped))
 }
 
-async fn series(folder: &NodeFolder, probe: &Probe, began: Instant, window: Duration) -> Asked {
+async fn series(asker: &Asker, probe: &Probe, began: Instant, window: Duration) -> Asked {
     let mut told: Option<Outcome> = None;
     let mut attempts = 0;
     let mut pause = PAUSES.0;
@@ -83,7 +126,7 @@ async fn series(folder: &NodeFolder, probe: &Probe, began: Instant, window: Dura
     loop {
         let left = window.saturating_sub(began.elapsed());
         attempts += 1;
-        let outcome = match once(folder, probe, left).await {
+        let outcome = match once(asker, probe, left).await {
             Ok(outcome) => outcome,
             Err(seen) => return Asked { passed: false, seen, attempts },
         };
@@ -121,11 +164,11 @@ fn settle(verdict: Verdict, outcome: &Outcome, trouble: Option<&str>) -> (bool, 
 ///
 /// # Errors
 /// The reason in words, if it says nothing: then asking again is no use.
-async fn once(folder: &NodeFolder, probe: &Probe, left: Duration) -> Result<Outcome, String> {
+pub(super) async fn once(asker: &Asker, probe: &Probe, left: Duration) -> Result<Outcome, String> {
     let nothing =
         File::open("/dev/null").map_err(|error| format!("cannot open /dev/null: {error}"))?;
     let deadline = Instant::now() + left + GRACE;
-    let running = probe::start(folder, arguments(probe, left), nothing.as_fd());
+    let running = probe::start(&asker.folder, arguments(asker, probe, left), nothing.as_fd());
     let running = tokio::time::timeout_at(deadline.into(), running)
         .await
         .unwrap_or_else(|_| Err("the first process of the node does not answer".to_owned()))?;
@@ -137,7 +180,7 @@ async fn once(folder: &NodeFolder, probe: &Probe, left: Duration) -> Result<Outc
 }
 
 /// What the probe is told.
-fn arguments(probe: &Probe, left: Duration) -> Vec<String> {
+fn arguments(asker: &Asker, probe: &Probe, left: Duration) -> Vec<String> {
     let millis = left.as_millis().max(1);
     let text = match probe {
         Probe::Ping { to, .. } => {
@@ -158,9 +201,11 @@ fn arguments(probe: &Probe, left: Duration) -> Vec<String> {
             format!("--host={}", url.host),
             format!("--path={}", url.path),
         ],
-        Probe::Only { .. } => Vec::new(),
+        Probe::Udp { to, port, .. } => vec!["udp".to_owned(), to.to_string(), port.to_string()],
+        Probe::Only { .. } | Probe::Tunnel { .. } | Probe::Isolated { .. } => Vec::new(),
     };
-    text.into_iter().chain([format!("--timeout-ms={millis}")]).collect()
+    let token = asker.token.iter().map(|token| format!("--token={token}"));
+    text.into_iter().chain(token).chain([format!("--timeout-ms={millis}")]).collect()
 }
 
 #[cfg(test)]
@@ -175,7 +220,10 @@ mod tests {
              checks: [{{from: a, {check}}}]\n"
         );
         let model = netarium_core::resolve::load(lab.as_bytes(), "one").unwrap();
-        arguments(&model.checks[0].probe, Duration::from_millis(millis)).join(" ")
+        let probe = &model.checks[0].probe;
+        let token = probe.source().map(|_| "0123456789abcdef".to_owned());
+        let folder = crate::folder::DataFolder::at("/data").lab(&model.lab).node(probe.at());
+        arguments(&Asker { folder, token }, probe, Duration::from_millis(millis)).join(" ")
     }
 
     #[test]
@@ -189,6 +237,11 @@ mod tests {
     #[test]
     fn a_request_names_address_and_host_apart() {
         assert_eq!(told("tcp: 10.0.0.9:80", 500), "tcp 10.0.0.9 80 --timeout-ms=500");
+        assert_eq!(told("udp: 10.0.0.9:53", 500), "udp 10.0.0.9 53 --timeout-ms=500");
+        assert_eq!(
+            told("tcp: 10.0.0.1:80, source: a", 500),
+            "tcp 10.0.0.1 80 --token=0123456789abcdef --timeout-ms=500"
+        );
         assert_eq!(
             told("http: \"http://a:8080/x?y=1\"", 500),
             "http --address=10.0.0.1 --port=8080 --host=a --path=/x?y=1 --timeout-ms=500"
@@ -199,7 +252,7 @@ mod tests {
     fn a_silence_proves_nothing_where_packets_vanish() {
         let silent = Outcome::Silent { millis: 500.0 };
         let by = Some(std::net::IpAddr::from([10, 0, 0, 1]));
-        let refused = Outcome::Refused { by, reason: Reason::Prohibited };
+        let refused = Outcome::Refused { by, reason: Reason::Prohibited, icmp: None };
         let (so_far, full) = (Verdict::PassesSoFar, Some("it was full"));
         for (verdict, outcome, trouble, passed, seen) in [
             (so_far, &silent, None, true, "no answer in 500 ms"),
@@ -227,6 +280,8 @@ mod tests {
             netarium_core::resolve::load(lab.as_bytes(), "one").unwrap()
         };
         assert!(wants_second_series(&model(", expect: blocked").checks[0].probe));
+        assert!(wants_second_series(&model(", expect: dropped").checks[0].probe));
+        assert!(!wants_second_series(&model(", expect: rejected").checks[0].probe));
         assert!(!wants_second_series(&model("").checks[0].probe));
     }
 }

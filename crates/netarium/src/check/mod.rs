@@ -5,23 +5,30 @@
 //! What an outcome means is decided in [`netarium_core::verdict`].
 
 mod ask;
+mod isolated;
 mod listen;
+mod logs;
 mod neighbours;
 mod probe;
+mod result;
+mod tunnel;
+mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use netarium_core::model::{Check, Model, Probe};
 use netarium_core::name::Name;
 use netarium_core::verdict;
-use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use self::ask::{Asked, ask};
+pub use self::logs::LogTail;
+pub use self::result::{CheckKind, CheckResult};
+
 use self::listen::Listening;
+use self::result::Found;
 use crate::lab::{Lab, State};
 
 /// How many programs are started in nodes at the same time: more would only wait for each other.
@@ -33,50 +40,10 @@ pub enum Selection {
     /// All.
     #[default]
     All,
-    /// Those with these names. The name of a check that several nodes make, or that listens on
-    /// several segments, stands for all of them.
-    Named(BTreeSet<String>),
-}
-
-/// What became of a check.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct CheckResult {
-    /// The check's name.
-    pub name: String,
-    /// How it was made.
-    pub kind: CheckKind,
-    /// The node that asked, or the segment that was listened on.
-    pub at: Name,
-    /// Whether it passed.
-    pub passed: bool,
-    /// What was wanted, in words.
-    pub expected: String,
-    /// What was seen, or why nothing could be, in words.
-    pub seen: String,
-    /// The first frames that were not allowed, if it listened.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub samples: Vec<String>,
-    /// How often it asked; nothing if it listened.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<u32>,
-    /// How long it took, in milliseconds.
-    pub millis: f64,
-}
-
-/// How a check is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum CheckKind {
-    /// ICMP echo.
-    Ping,
-    /// A TCP connection.
-    Tcp,
-    /// An HTTP request.
-    Http,
-    /// Listening to a segment.
-    Only,
+    /// Those that one of these picks: the name of a check or a group, or a pattern with `*` and `?`
+    /// for either. The name of a check that several nodes make, or that listens on several segments,
+    /// stands for all of them.
+    Matching(Vec<String>),
 }
 
 /// Why no check was made.
@@ -89,13 +56,15 @@ pub enum CheckError {
     /// The lab's keeper was killed.
     #[error("lab {0} does not run any more: its keeper was killed")]
     Killed(Name),
-    /// No check has this name.
-    #[error("there is no check {name:?}")]
+    /// No check has this name, or is of this group.
+    #[error("no check and no group is called {pattern:?}")]
     Unknown {
-        /// The name.
-        name: String,
-        /// Those that there are.
+        /// The name or pattern.
+        pattern: String,
+        /// The names that there are.
         known: Vec<String>,
+        /// The groups that there are.
+        groups: Vec<String>,
     },
 }
 
@@ -108,7 +77,13 @@ impl CheckError {
             Self::Unknown { known, .. } if known.is_empty() => {
                 Some("the lab file has no checks".to_owned())
             }
-            Self::Unknown { known, .. } => Some(format!("there are: {}", known.join("; "))),
+            Self::Unknown { known, groups, .. } => {
+                let groups = match groups.as_slice() {
+                    [] => String::new(),
+                    groups => format!("; and the groups {}", groups.join("; ")),
+                };
+                Some(format!("there are: {}{groups}", known.join("; ")))
+            }
         }
     }
 }
@@ -135,20 +110,23 @@ pub async fn check(
     let limit = Arc::new(Semaphore::new(AT_ONCE));
     let began = Instant::now();
     let listening = Listening::begin(lab.folder(), model, &chosen, &limit).await;
+    let model = Arc::new(model.clone());
     let mut results = BTreeMap::new();
-    let mut asking = JoinSet::new();
+    let mut making = JoinSet::new();
     for (place, check) in chosen.iter().enumerate() {
-        let Some(asker) = asker(&check.probe) else { continue };
-        let folder = lab.folder().node(asker);
-        let (check, limit) = (Check::clone(check), Arc::clone(&limit));
-        asking.spawn(async move {
+        if matches!(check.probe, Probe::Only { .. }) {
+            continue;
+        }
+        let (lab, check, limit) = (lab.clone(), Check::clone(check), Arc::clone(&limit));
+        let model = Arc::clone(&model);
+        making.spawn(async move {
             let _permit = limit.acquire().await;
             let began = Instant::now();
-            let asked = ask(&folder, &check).await;
-            (place, of_asking(&check, asked, began))
+            let found = make(&lab, &model, &check).await;
+            (place, told(&lab, &model, &check, found, began))
         });
     }
-    while let Some((place, result)) = next(&mut asking).await {
+    while let Some((place, result)) = next(&mut making).await {
         report(&result);
         results.insert(place, result);
     }
@@ -156,12 +134,36 @@ pub async fn check(
     for (place, check) in chosen.iter().enumerate() {
         if let Probe::Only { segment, protocols } = &check.probe {
             let heard = heard.get(segment).map_or(&[][..], Vec::as_slice);
-            let result = of_listening(check, verdict::only(protocols, heard), began);
+            let verdict::Finding { passed, seen, samples } = verdict::only(protocols, heard);
+            let found = Found { samples, ..Found::once(passed, seen) };
+            let result = told(lab, &model, check, found, began);
             report(&result);
             results.insert(place, result);
         }
     }
     Ok(results.into_values().collect())
+}
+
+/// Makes a check that does not listen.
+async fn make(lab: &Lab, model: &Model, check: &Check) -> Found {
+    match &check.probe {
+        Probe::Tunnel { tunnel, between, expect } => {
+            tunnel::look(lab, tunnel, between, expect, check.timeout).await
+        }
+        Probe::Isolated { node, interfaces } => {
+            isolated::look(lab, model, node, interfaces, check.timeout).await
+        }
+        _ => ask::ask(lab.folder(), check).await,
+    }
+}
+
+/// The result of a check, with the logs if it failed.
+fn told(lab: &Lab, model: &Model, check: &Check, found: Found, began: Instant) -> CheckResult {
+    let mut result = found.result_of(check, began);
+    if !result.passed {
+        result.logs = logs::of_check(lab, model, check);
+    }
+    result
 }
 
 /// What the next task that ends brings. A task that panics takes the caller with it.
@@ -173,80 +175,37 @@ async fn next<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
 }
 
 /// The selected checks, in the order of the lab file.
-fn choose<'a>(checks: &'a [Check], selection: &Selection) -> Result<Vec<&'a Check>, CheckError> {
-    let Selection::Named(names) = selection else { return Ok(checks.iter().collect()) };
-    for name in names {
-        if !checks.iter().any(|check| is_called(check, name)) {
+///
+/// # Errors
+/// If a pattern picks none.
+pub fn choose<'a>(
+    checks: &'a [Check],
+    selection: &Selection,
+) -> Result<Vec<&'a Check>, CheckError> {
+    let Selection::Matching(patterns) = selection else { return Ok(checks.iter().collect()) };
+    for pattern in patterns {
+        if !checks.iter().any(|check| check.fits(pattern)) {
             let known = checks.iter().map(|check| check.name.clone()).collect();
-            return Err(CheckError::Unknown { name: name.clone(), known });
+            return Err(CheckError::Unknown {
+                pattern: pattern.clone(),
+                known,
+                groups: groups(checks),
+            });
         }
     }
-    let wanted = |check: &&Check| names.iter().any(|name| is_called(check, name));
+    let wanted = |check: &&Check| patterns.iter().any(|pattern| check.fits(pattern));
     Ok(checks.iter().filter(wanted).collect())
 }
 
-/// Whether a check has this name, alone or followed by who makes it: `NAME (client-a)`.
-fn is_called(check: &Check, name: &str) -> bool {
-    let rest = check.name.strip_prefix(name);
-    rest.is_some_and(|rest| rest.is_empty() || rest == format!(" ({})", at(&check.probe)))
-}
-
-/// The node that asks.
-fn asker(probe: &Probe) -> Option<&Name> {
-    match probe {
-        Probe::Ping { from, .. } | Probe::Tcp { from, .. } | Probe::Http { from, .. } => Some(from),
-        Probe::Only { .. } => None,
+/// The groups of checks, each once, in the order of the lab file.
+fn groups(checks: &[Check]) -> Vec<String> {
+    let mut groups: Vec<String> = Vec::new();
+    for group in checks.iter().filter_map(|check| check.group.as_ref()) {
+        if !groups.contains(group) {
+            groups.push(group.clone());
+        }
     }
-}
-
-/// The node that asks, or the segment that is listened on.
-fn at(probe: &Probe) -> &Name {
-    match probe {
-        Probe::Ping { from, .. } | Probe::Tcp { from, .. } | Probe::Http { from, .. } => from,
-        Probe::Only { segment, .. } => segment,
-    }
-}
-
-fn kind(probe: &Probe) -> CheckKind {
-    match probe {
-        Probe::Ping { .. } => CheckKind::Ping,
-        Probe::Tcp { .. } => CheckKind::Tcp,
-        Probe::Http { .. } => CheckKind::Http,
-        Probe::Only { .. } => CheckKind::Only,
-    }
-}
-
-fn of_asking(check: &Check, asked: Asked, began: Instant) -> CheckResult {
-    CheckResult {
-        name: check.name.clone(),
-        kind: kind(&check.probe),
-        at: at(&check.probe).clone(),
-        passed: asked.passed,
-        expected: verdict::expected(&check.probe),
-        seen: asked.seen,
-        samples: Vec::new(),
-        attempts: Some(asked.attempts),
-        millis: millis_since(began),
-    }
-}
-
-fn of_listening(check: &Check, finding: verdict::Finding, began: Instant) -> CheckResult {
-    CheckResult {
-        name: check.name.clone(),
-        kind: kind(&check.probe),
-        at: at(&check.probe).clone(),
-        passed: finding.passed,
-        expected: verdict::expected(&check.probe),
-        seen: finding.seen,
-        samples: finding.samples,
-        attempts: None,
-        millis: millis_since(began),
-    }
-}
-
-/// To the microsecond.
-fn millis_since(began: Instant) -> f64 {
-    (began.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+    groups
 }
 
 #[cfg(test)]
@@ -261,24 +220,30 @@ nodes:
   b: {interfaces: {lan: 10.0.0.2}}
 checks:
   - {from: [a, b], ping: 10.0.0.1, name: alive}
-  - {from: a, ping: b}
-  - {on: lan, only: [icmp]}
+  - {from: a, ping: b, group: reach}
+  - {on: lan, only: [icmp], group: wire}
 ";
 
     fn chosen(names: &[&str]) -> Result<Vec<String>, String> {
         let model = netarium_core::resolve::load(LAB.as_bytes(), "two").unwrap();
-        let names = names.iter().map(|&name| name.to_owned()).collect();
-        let chosen = choose(&model.checks, &Selection::Named(names));
+        let patterns = names.iter().map(|&name| name.to_owned()).collect();
+        let chosen = choose(&model.checks, &Selection::Matching(patterns));
         let names = |checks: Vec<&Check>| checks.iter().map(|it| it.name.clone()).collect();
         chosen.map(names).map_err(|error| error.hint().unwrap_or_default())
     }
 
     #[test]
-    fn checks_are_selected_by_name_in_the_order_of_the_lab_file() {
+    fn checks_are_selected_by_name_group_or_pattern_in_the_order_of_the_lab_file() {
         let all = ["alive (a)", "alive (b)", "a pings b", "only icmp on lan"].map(str::to_owned);
         assert_eq!(chosen(&["only icmp on lan", "a pings b"]), Ok(all[2..].to_vec()));
         assert_eq!(chosen(&["alive"]), Ok(all[..2].to_vec()));
         assert_eq!(chosen(&["alive (b)"]), Ok(all[1..2].to_vec()));
-        assert_eq!(chosen(&["aliv"]), Err(format!("there are: {}", all.join("; "))));
+        assert_eq!(chosen(&["wire", "reach"]), Ok(all[2..].to_vec()));
+        assert_eq!(chosen(&["*pings*", "wi?e"]), Ok(all[2..].to_vec()));
+        assert_eq!(chosen(&["*"]), Ok(all.to_vec()));
+        let there_are = format!("there are: {}; and the groups reach; wire", all.join("; "));
+        for unknown in ["aliv", "x*"] {
+            assert_eq!(chosen(&["alive", unknown]), Err(there_are.clone()));
+        }
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn answer<T: DeserializeOwned>(ended: &Ended) -> Result<T, String> {
     serde_json::from_slice(&ended.output).map_err(|_| complaint(ended))
 }
 
-fn complaint(ended: &Ended) -> String {
+/// Why a probe that says nothing has ended.
+pub(super) fn complaint(ended: &Ended) -> String {
     let errors = String::from_utf8_lossy(&ended.errors);
     let words = errors.lines().next().unwrap_or_default().trim();
     let words = words.strip_prefix("netarium-probe: ").unwrap_or(words);

@@ -1,6 +1,7 @@
 //! The worker inside a lab, as seen from outside: it is given steps and says what it did.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,6 +14,7 @@ use netarium_core::plan::Step;
 
 use super::lock::Lock;
 use super::{Lab, LabError, Result};
+use crate::engine::native::look::{Question, Sight};
 use crate::engine::native::worker::{Answer, Order, Task};
 use crate::event::{Event, Report};
 use crate::linux::cgroup::Cgroups;
@@ -43,9 +45,26 @@ impl Lab {
             images: self.data.images(),
             programs: laid,
             hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
+            volumes: self.data.volumes(&self.name),
             task,
         };
         Running::start(Stage::Worker, &order, fds, Stdio::inherit()).map_err(LabError::Stage)
+    }
+
+    /// Looks closer at nodes than [`Lab::status`] does.
+    pub(crate) async fn look(&self, question: Question) -> Result<Sight> {
+        let path = "/proc/self/ns/net";
+        let machine = File::open(path).map_err(|source| LabError::Folder {
+            what: "open",
+            path: path.into(),
+            source,
+        })?;
+        let mut running = self.start_worker(Task::Look(question), &[machine.as_fd()])?;
+        match running.answer().await.map_err(LabError::Stage)? {
+            Some(Answer::Saw(sight)) => Ok(sight),
+            Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),
+            _ => Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
+        }
     }
 
     /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
@@ -81,7 +100,7 @@ impl Lab {
                 }
                 Some(Answer::Settled) => return Ok(()),
                 Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
-                Some(Answer::Observed(_)) => {}
+                Some(Answer::Observed(_) | Answer::Saw(_)) => {}
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }

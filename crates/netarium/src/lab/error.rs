@@ -67,6 +67,9 @@ pub enum LabError {
     /// Limits of nodes.
     #[error("cannot limit what nodes use")]
     Limit(#[from] CgroupError),
+    /// Nodes use them.
+    #[error("the volumes of lab {0} are in use: it is up")]
+    VolumesInUse(Name),
     /// It is not up.
     #[error("lab {0} is not up")]
     NotUp(Name),

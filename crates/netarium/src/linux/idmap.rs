@@ -160,6 +160,11 @@ impl IdMap {
         write_map(&folder.join("gid_map"), &self.gids.words().join(" "))
     }
 
+    /// Whether the caller is root of the host, whose labs have ids that are nobody's.
+    pub(crate) fn is_of_root(&self) -> bool {
+        self.way == Way::Root
+    }
+
     fn of_root(subuid: &str, subgid: &str) -> Self {
         let given = |text| range_of(text, &["netarium"]).or_else(|| range_of(text, &["root", "0"]));
         let (uids, gids) = match (given(subuid), given(subgid)) {
@@ -212,6 +217,16 @@ impl Ids {
         }
         words.iter().map(u32::to_string).collect()
     }
+}
+
+/// Gives the user namespace of a process one user and one group. The caller is root outside of it.
+///
+/// # Errors
+/// If the kernel refuses.
+#[expect(clippy::disallowed_methods, reason = "a file of /proc is written, not replaced")]
+pub(crate) fn write_single(pid: u32, inside: (u32, u32), outside: (u32, u32)) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/uid_map"), format!("{} {} 1", inside.0, outside.0))?;
+    fs::write(format!("/proc/{pid}/gid_map"), format!("{} {} 1", inside.1, outside.1))
 }
 
 /// The largest range that a file like `/etc/subuid` gives to one of `owners`, a name or a number.

@@ -13,19 +13,15 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use netarium_core::model::Nesting;
 use netarium_core::{control, wireguard};
 
 use super::clone::{ALL_NAMESPACES, Child, Side, become_root, end, into_namespaces};
 use super::idmap::{IdMap, IdMapError};
 use super::mount::{self, MountError, Ours, RootFolders};
+use super::volume::Volume;
 use super::{capability, process, seccomp};
 use crate::node_program::Programs;
-
-/// Where a node's program is found in the node; the folder is on every `PATH`.
-const PROGRAM_IN_NODE: &str = "/usr/local/bin/netarium-probe";
-
-/// Where a node sees the logs of its services.
-const LOGS_IN_NODE: &str = "/var/log/netarium";
 
 /// Why a container was not started.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +63,10 @@ pub(crate) struct Blueprint {
     pub(crate) control: OwnedFd,
     /// How many ids it has: those of the lab.
     pub(crate) ids: u32,
+    /// Whether its programs may make containers of their own.
+    pub(crate) nesting: Nesting,
+    /// What it shares, in the order in which it is mounted.
+    pub(crate) volumes: Vec<Volume>,
 }
 
 /// A node that is being created, by a process of its own.
@@ -274,13 +274,13 @@ fn set_up(blueprint: &Blueprint) -> Result<(), ChildError> {
     rustix::system::sethostname(blueprint.hostname.as_bytes()).map_err(io::Error::from)?;
     let ours = Ours {
         programs: vec![
-            (blueprint.programs.node.clone(), PROGRAM_IN_NODE),
+            (blueprint.programs.node.clone(), control::PROBE_PATH),
             (blueprint.programs.wireguard.clone(), wireguard::PROGRAM),
         ],
         logs: blueprint.logs.clone(),
-        logs_in_node: LOGS_IN_NODE,
+        logs_in_node: control::LOGS_PATH,
     };
-    mount::enter_root(&blueprint.root, &ours)?;
+    mount::enter_root(&blueprint.root, &ours, &blueprint.volumes, blueprint.nesting)?;
     use_null()?;
     Ok(())
 }
@@ -297,7 +297,7 @@ fn become_init(
     blueprint: &Blueprint,
     filters: &seccomp::Filters,
 ) -> Result<std::convert::Infallible, ChildError> {
-    let logs: OwnedFd = std::fs::File::open(LOGS_IN_NODE)?.into();
+    let logs: OwnedFd = std::fs::File::open(control::LOGS_PATH)?.into();
     // Copies out of the way first, so that neither target overwrites the other's source.
     let above = control::LOGS_FD + 1;
     let control_copy = rustix::io::fcntl_dupfd_cloexec(&blueprint.control, above);
@@ -308,7 +308,7 @@ fn become_init(
     capability::keep_granted().map_err(ChildError::Capability)?;
     rustix::thread::set_no_new_privs(true).map_err(io::Error::from)?;
     filters.apply().map_err(ChildError::Seccomp)?;
-    execute(Path::new(PROGRAM_IN_NODE), control::INIT, &[])
+    execute(Path::new(control::PROBE_PATH), control::INIT, &[])
 }
 
 /// Puts a copy of `fd` at `number`, to be there in the program that is executed next.

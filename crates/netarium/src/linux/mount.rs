@@ -8,11 +8,14 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use netarium_core::model::Nesting;
 use rustix::fs::CWD;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, unmount,
 };
+
+use super::volume::Volume;
 
 /// The folders that a root file system is made from.
 #[derive(Clone, Debug)]
@@ -112,6 +115,9 @@ const EMPTY_ON_HOST: &[(&str, u32)] = &[
     ("tmp", 0o1777),
 ];
 
+/// Where a node with containers has what the kernel asks for before it makes these a proc.
+const UNMASKED: &str = "dev/.nesting";
+
 /// What may be read but not written.
 const READ_ONLY: &[&str] = &["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 
@@ -133,14 +139,26 @@ pub(crate) struct Ours {
 ///
 /// # Errors
 /// Names the mount that failed. The namespace is then of no use.
-pub(crate) fn enter_root(folders: &RootFolders, ours: &Ours) -> Result<()> {
+pub(crate) fn enter_root(
+    folders: &RootFolders,
+    ours: &Ours,
+    volumes: &[Volume],
+    nesting: Nesting,
+) -> Result<()> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", flags).named("/")?;
-    if folders.lower == Path::new("/") { mount_host(folders) } else { mount_image(folders) }?;
+    let is_host = folders.lower == Path::new("/");
+    if is_host { mount_host(folders, volumes) } else { mount_image(folders) }?;
     let root = folders.merged.as_path();
     mount_kernel(root)?;
     mount_devices(&root.join("dev"))?;
     mount_ours(root, ours)?;
+    for volume in volumes {
+        volume.mount(root).named(volume.to_string())?;
+    }
+    if nesting == Nesting::Allowed {
+        mount_unmasked(root)?;
+    }
     mask(root)?;
     become_root(root).named("the new root")
 }
@@ -156,12 +174,13 @@ pub(crate) fn mount_image(folders: &RootFolders) -> Result<()> {
 /// A root file system that shows the host's programs and settings, one folder of the host after
 /// the other: the kernel lets nobody look under the mounts of a namespace with more privileges,
 /// as an overlay of the whole root would. Changes are kept in memory.
-fn mount_host(folders: &RootFolders) -> Result<()> {
+fn mount_host(folders: &RootFolders, volumes: &[Volume]) -> Result<()> {
     let root = folders.merged.as_path();
+    let ours: Vec<PathBuf> = ours_on_host(volumes);
     tmpfs(root, "mode=0755")?;
     tmpfs(&folders.work, "mode=0700")?;
     for name in SHOWN_OF_HOST {
-        show(&Path::new("/").join(name), &root.join(name), &folders.work.join(name))?;
+        show(&Path::new("/").join(name), &root.join(name), &folders.work.join(name), &ours)?;
     }
     for (name, mode) in EMPTY_ON_HOST {
         let path = root.join(name);
@@ -179,7 +198,7 @@ fn mount_host(folders: &RootFolders) -> Result<()> {
 }
 
 /// Shows a folder or a symbolic link of the host, if it has it.
-fn show(host: &Path, place: &Path, changes: &Path) -> Result<()> {
+fn show(host: &Path, place: &Path, changes: &Path, ours: &[PathBuf]) -> Result<()> {
     let what = || host.display().to_string();
     let Ok(found) = fs::symlink_metadata(host) else { return Ok(()) };
     if found.is_symlink() {
@@ -190,16 +209,12 @@ fn show(host: &Path, place: &Path, changes: &Path) -> Result<()> {
     for folder in [&upper, &work] {
         fs::create_dir_all(folder).named(folder.display().to_string())?;
     }
-    for ours in OURS_ON_HOST.iter().map(|path| Path::new("/").join(path)) {
-        if let Ok(below) = ours.strip_prefix(host) {
-            fs::create_dir_all(upper.join(below)).named(ours.display().to_string())?;
-        }
-    }
+    make_ours(ours, host, &upper)?;
     fs::create_dir(place).named(what())?;
     fs::set_permissions(place, found.permissions()).named(what())?;
     match overlay(host, &upper, &work, place) {
         Ok(()) => Ok(()),
-        Err(_) if has_mounts_below(host) => show_parts(host, place, &changes.join("parts")),
+        Err(_) if has_mounts_below(host) => show_parts(host, place, &changes.join("parts"), ours),
         Err(_) => {
             mount_bind_recursive(host, place).named(what())?;
             set_access(place, Access::ReadOnly, Below::Too)
@@ -209,12 +224,12 @@ fn show(host: &Path, place: &Path, changes: &Path) -> Result<()> {
 
 /// Shows what is in a folder of the host one by one: there are mounts below it, under which nobody
 /// may look. Into what the node's root may not read, it sees nothing.
-fn show_parts(host: &Path, place: &Path, changes: &Path) -> Result<()> {
+fn show_parts(host: &Path, place: &Path, changes: &Path, ours: &[PathBuf]) -> Result<()> {
     for entry in fs::read_dir(host).into_iter().flatten().flatten() {
         let (path, place) = (entry.path(), place.join(entry.file_name()));
         let Ok(found) = entry.metadata() else { continue };
         if found.is_dir() || found.is_symlink() {
-            show(&path, &place, &changes.join(entry.file_name()))?;
+            show(&path, &place, &changes.join(entry.file_name()), ours)?;
         } else if found.is_file() {
             // A copy can be replaced, which a mount cannot.
             let copied = found.len() <= LARGEST_COPY && fs::copy(&path, &place).is_ok();
@@ -224,9 +239,20 @@ fn show_parts(host: &Path, place: &Path, changes: &Path) -> Result<()> {
             }
         }
     }
-    for ours in OURS_ON_HOST.iter().map(|path| Path::new("/").join(path)) {
+    make_ours(ours, host, place)
+}
+
+/// The folders that are to belong to the node: ours, and those where volumes will be.
+fn ours_on_host(volumes: &[Volume]) -> Vec<PathBuf> {
+    let ours = OURS_ON_HOST.iter().map(|path| Path::new("/").join(path));
+    ours.chain(volumes.iter().map(|volume| volume.target.clone())).collect()
+}
+
+/// Makes those of `ours` that are in a folder of the host, in what is laid over it.
+fn make_ours(ours: &[PathBuf], host: &Path, over: &Path) -> Result<()> {
+    for ours in ours {
         if let Ok(below) = ours.strip_prefix(host) {
-            fs::create_dir_all(place.join(below)).named(ours.display().to_string())?;
+            fs::create_dir_all(over.join(below)).named(ours.display().to_string())?;
         }
     }
     Ok(())
@@ -278,6 +304,22 @@ fn mount_kernel(root: &Path) -> Result<()> {
     mount("proc", root.join("proc"), "proc", flags, None).named("proc on /proc")?;
     mount("sysfs", root.join("sys"), "sysfs", flags | MountFlags::RDONLY, None)
         .named("sysfs on /sys")
+}
+
+/// The kernel makes a new proc or sysfs in a container only if one is to be seen whole where the
+/// container is made (mount_too_revealing, fs/namespace.c), and a node's have parts covered. So
+/// there is another of each, under a folder that is covered itself: no path leads to them.
+fn mount_unmasked(root: &Path) -> Result<()> {
+    let folder = root.join(UNMASKED);
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    for (kind, flags) in [("proc", flags), ("sysfs", flags | MountFlags::RDONLY)] {
+        let path = folder.join(kind);
+        let what = path.display().to_string();
+        fs::create_dir_all(&path).named(&what)?;
+        mount(kind, &path, kind, flags, None).named(what)?;
+    }
+    let what = folder.display().to_string();
+    mount("tmpfs", &folder, "tmpfs", flags | MountFlags::RDONLY, c"size=0,nr_inodes=1").named(what)
 }
 
 fn mount_devices(dev: &Path) -> Result<()> {

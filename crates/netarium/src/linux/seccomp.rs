@@ -5,6 +5,7 @@
 //! does not open a new door. Another refuses known calls that are about the machine and not about
 //! the node, whatever capabilities the caller has.
 
+use netarium_core::model::Nesting;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, apply_filter, sock_filter,
@@ -13,7 +14,7 @@ use seccompiler::{
 use super::clone::ALL_NAMESPACES;
 use super::emulation;
 
-/// The filters, compiled once and used for every node.
+/// The filters, compiled once and used for every node that is alike.
 pub(crate) struct Filters(Vec<BpfProgram>);
 
 /// The last system call of Linux 6.13; the numbers are the same on all architectures from 424 on.
@@ -30,10 +31,6 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_delete_module,
     libc::SYS_fanotify_init,
     libc::SYS_finit_module,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fsopen,
-    libc::SYS_fspick,
     libc::SYS_init_module,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
@@ -45,29 +42,37 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_lookup_dcookie,
     libc::SYS_mbind,
     libc::SYS_migrate_pages,
-    libc::SYS_mount,
-    libc::SYS_mount_setattr,
-    libc::SYS_move_mount,
     libc::SYS_move_pages,
     libc::SYS_name_to_handle_at,
     libc::SYS_nfsservctl,
     libc::SYS_open_by_handle_at,
-    libc::SYS_open_tree,
     libc::SYS_perf_event_open,
-    libc::SYS_pivot_root,
     libc::SYS_quotactl,
     libc::SYS_reboot,
     libc::SYS_request_key,
     libc::SYS_set_mempolicy,
-    libc::SYS_setns,
     libc::SYS_settimeofday,
     libc::SYS_swapoff,
     libc::SYS_swapon,
     libc::SYS_syslog,
-    libc::SYS_umount2,
-    libc::SYS_unshare,
     libc::SYS_userfaultfd,
     libc::SYS_vhangup,
+];
+
+/// System calls that make and enter namespaces and mounts: what containers are made with.
+const OF_CONTAINERS: &[libc::c_long] = &[
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_pivot_root,
+    libc::SYS_setns,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -88,9 +93,14 @@ const REFUSED_HERE: &[libc::c_long] = &[];
 ///
 /// # Errors
 /// If this is not an architecture that the filter compiler knows.
-pub(crate) fn filters(ids: u32) -> Result<Filters, BackendError> {
-    let refused = REFUSED.iter().chain(REFUSED_HERE).map(|number| (*number, vec![]));
-    let partly = [(libc::SYS_clone, new_namespace()?), (libc::SYS_ioctl, type_into_terminal()?)];
+pub(crate) fn filters(ids: u32, nesting: Nesting) -> Result<Filters, BackendError> {
+    let mut refused: Vec<_> = REFUSED.iter().chain(REFUSED_HERE).collect();
+    let mut partly = vec![(libc::SYS_ioctl, type_into_terminal()?)];
+    if nesting == Nesting::Refused {
+        refused.extend(OF_CONTAINERS);
+        partly.push((libc::SYS_clone, new_namespace()?));
+    }
+    let refused = refused.into_iter().map(|number| (*number, vec![]));
     // The flags of clone3 are in memory, where a filter cannot look. Told that there is no such
     // call, C libraries fall back to clone.
     let unseen = [(libc::SYS_clone3, vec![])];
@@ -179,7 +189,9 @@ mod tests {
 
     #[test]
     fn the_filters_compile_on_this_machine() {
-        assert_eq!(filters(65_536).unwrap().0.len(), 3);
-        assert_eq!(filters(1).unwrap().0.len(), 4);
+        for nesting in [Nesting::Refused, Nesting::Allowed] {
+            assert_eq!(filters(65_536, nesting).unwrap().0.len(), 3);
+            assert_eq!(filters(1, nesting).unwrap().0.len(), 4);
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn every_lab_comes_up_passes_its_checks_and_leaves_nothing() {
         assert_eq!(lab.status().state, State::Down);
         assert!(!lab.up().is_empty());
         assert_is_as_it_should_be(&lab);
-        assert_eq!(lab.lab.record().unwrap().file.to_str(), Some("/lab.yaml"));
+        assert_eq!(lab.lab.record().unwrap().file.to_str(), path.to_str());
         lab.down();
     }
 }

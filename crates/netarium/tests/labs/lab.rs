@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use netarium::event::Event;
 use netarium::folder::DataFolder;
 use netarium::lab::{Lab, LabError, State, Status, UpOptions};
-use netarium::lab_file::LabFile;
+use netarium::lab_file::{LabFile, LabFileError};
 use netarium::session::{Program, RunningProgram, Streams};
 use netarium_core::control::{Exit, ServiceStatus};
 use netarium_core::name::Name;
@@ -29,6 +29,8 @@ pub(crate) struct TestLab {
     pub(crate) lab: Lab,
     data: DataFolder,
     text: String,
+    /// Where the lab file would lie.
+    path: PathBuf,
     seen: Mutex<Traces>,
     /// Nobody else has this lab meanwhile.
     _lock: fs::File,
@@ -55,13 +57,40 @@ impl TestLab {
         Self::at(owner::data(), name, &format!("image: host\n{body}"))
     }
 
+    /// A lab of nodes that show the host's programs, with an empty folder for its lab file.
+    pub(crate) fn in_folder(name: &str, body: &str) -> Self {
+        let mut lab = Self::of_host(name, body);
+        let folder = owner::data().path().join("beside").join(name);
+        fs::remove_dir_all(&folder).ok();
+        fs::create_dir_all(&folder).unwrap();
+        lab.path = folder.join("lab.yaml");
+        lab
+    }
+
+    /// Writes a file beside the lab file.
+    pub(crate) fn put(&self, path: &str, content: impl AsRef<[u8]>) {
+        let mut file = fs::File::create(self.beside(path)).unwrap();
+        file.write_all(content.as_ref()).unwrap();
+    }
+
+    /// A path beside the lab file.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        self.path.with_file_name(path)
+    }
+
+    /// Whether there are other ids than root's in its nodes.
+    pub(crate) fn has_ids(&self, node: &str) -> bool {
+        self.ok(node, &["cat", "/proc/self/uid_map"]).lines().count() > 1
+    }
+
     /// A lab in a data folder of its own.
     pub(crate) fn at(data: DataFolder, name: &str, body: &str) -> Self {
         let name = Name::new(name).unwrap();
         let lock = owner::lock(&data, &name);
         let lab = Lab::named(&data, &name);
         let text = format!("name: {name}\n{body}");
-        let this = Self { lab, data, text, seen: Mutex::default(), _lock: lock };
+        let (path, seen) = (PathBuf::from("/lab.yaml"), Mutex::default());
+        let this = Self { lab, data, text, path, seen, _lock: lock };
         // What a run of the tests has left that was killed.
         run(this.lab.down(&|_| ())).unwrap();
         this
@@ -72,7 +101,9 @@ impl TestLab {
         let text = fs::read_to_string(path).unwrap();
         let file = LabFile::read(path).unwrap();
         let body = text.replacen(&format!("\nname: {}\n", file.model.lab), "\n", 1);
-        Self::at(owner::data(), file.model.lab.as_str(), &body)
+        let mut lab = Self::at(owner::data(), file.model.lab.as_str(), &body);
+        lab.path = file.path;
+        lab
     }
 
     /// Changes the lab file, but not yet the lab.
@@ -88,8 +119,12 @@ impl TestLab {
     }
 
     pub(crate) fn file(&self) -> LabFile {
-        let path = Path::new("/lab.yaml");
-        LabFile::of_text(path, self.text.clone().into_bytes(), "unnamed").unwrap()
+        self.try_file().unwrap()
+    }
+
+    /// The lab file, or why it is none.
+    pub(crate) fn try_file(&self) -> Result<LabFile, LabFileError> {
+        LabFile::of_text(&self.path, self.text.clone().into_bytes(), "unnamed")
     }
 
     /// Brings the lab up and tells the steps.

@@ -13,14 +13,19 @@ mod owner;
 mod traces;
 
 mod changes;
+mod checks;
 mod examples;
 mod failures;
 mod faults;
+mod files;
 mod firewalls;
+mod joins;
+mod nesting;
 mod node;
 mod places;
 mod segments;
 mod tunnels;
+mod volumes;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
 }
 
 /// Those that take longest come first.
+#[expect(clippy::too_many_lines, reason = "a list of tests is as long as it is")]
 fn tests() -> Vec<Trial> {
     tests! {
         examples:
@@ -71,6 +77,13 @@ fn tests() -> Vec<Trial> {
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        checks:
+            each_way_to_get_no_answer_and_each_source_is_told_from_the_others
+            a_tunnel_is_as_its_daemons_tell_and_a_failure_shows_their_logs;
+        joins:
+            hosts_are_joined_whose_sites_have_the_same_addresses
+            nothing_is_plain_while_a_daemon_is_dead
+            both_families_go_through_both_to_several_peers_and_prefixes;
         faults:
             an_up_that_was_killed_is_told_mended_and_cleaned_away
             a_killed_init_is_seen_and_its_node_mended
@@ -93,8 +106,22 @@ fn tests() -> Vec<Trial> {
             a_node_sees_its_own_devices_processes_and_interfaces_only
             what_a_node_writes_is_its_own
             the_files_of_a_lab_are_its_owners_alone;
+        nesting:
+            containers_in_a_node_are_apart_and_are_reached_through_its_ports
+            containers_in_a_node_have_no_right_that_the_node_has_not
+            without_nesting_a_container_is_refused_and_the_log_says_so;
+        files:
+            files_come_from_the_lab_file_and_its_folder
+            a_source_that_changes_changes_its_file_only
+            sources_that_are_missing_or_lead_out_are_named_with_their_place
+            a_service_runs_as_its_user_and_has_no_capabilities
+            a_user_that_a_node_does_not_have_is_named;
+        volumes:
+            volumes_with_names_are_shared_and_outlast_their_lab
+            folders_of_the_host_are_read_only_unless_told;
         segments:
             macvlan_bridge_and_veth_carry_both_families
+            what_the_kernel_learns_of_a_path_is_no_change
             interfaces_have_the_names_macs_and_mtus_of_the_file
             routes_end_where_the_file_says
             settings_of_the_kernel_are_those_of_the_file
@@ -119,6 +146,8 @@ fn tests() -> Vec<Trial> {
 /// What only root can prepare.
 fn tests_of_root() -> Vec<Trial> {
     tests! {
+        volumes:
+            what_a_node_writes_is_never_of_the_hosts_root;
         failures:
             a_full_disk_is_named_by_its_path
             a_host_with_mounts_below_its_folders_is_shown_in_parts;

@@ -4,7 +4,7 @@ use netarium_core::address::Mac;
 use netarium_core::name::InterfaceName;
 use serde_json::Value;
 
-use crate::lab::{TestLab, name};
+use crate::lab::{TestLab, name, wait_until};
 
 /// One segment of each kind.
 const KINDS: &str = r#"
@@ -57,6 +57,21 @@ pub(crate) fn macvlan_bridge_and_veth_carry_both_families() {
     assert_eq!(addresses("router", "eth0"), "10.1.0.1/24 10.1.0.99/24 fd00:1::1/64");
     assert_eq!(addresses("router", "uplink"), "10.3.0.1/30 fd00:3::1/64");
     assert_eq!(addresses("far", "eth0"), "10.3.0.2/30 fd00:3::2/64");
+    lab.down();
+}
+
+/// Sends more at once than the cable takes; Python is always there in an image that is the host.
+const TOO_BIG: &str = "import socket; socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\
+                       .sendto(b'x' * 3000, ('fd00:3::2', 9))";
+
+pub(crate) fn what_the_kernel_learns_of_a_path_is_no_change() {
+    let lab = TestLab::of_host("segment-path", KINDS);
+    lab.up();
+    wait_until("the server has learned of the cable", || {
+        lab.ok("server", &["python3", "-c", TOO_BIG]);
+        lab.ok("server", &["ip", "-6", "route", "show", "cache"]).contains("mtu 1400")
+    });
+    lab.assert_healthy();
     lab.down();
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use netarium_core::control::Request;
+use netarium_core::model::Nesting;
 use netarium_core::name::Name;
 use netarium_core::object::{self, Encryption, Object};
 use netarium_core::plan::Step;
@@ -23,7 +24,9 @@ use super::firewall::{self, FirewallError};
 use super::group::{self, Group};
 use super::journal::Journal;
 use super::node::{NodeError, RunningNode};
+use super::placing::{self, Way};
 use super::tunnels::{self, TunnelStepError};
+use super::volumes::Trees;
 use super::wireguard::{self, WireguardError};
 use super::wiring;
 use super::worker::{Answer, Order, gone};
@@ -81,7 +84,10 @@ pub(crate) struct Apply<'a> {
     patience: Duration,
     deadline: Instant,
     segments: Netlink,
-    filters: seccomp::Filters,
+    /// By whether nodes may nest containers; compiled when they are needed.
+    filters: BTreeMap<Nesting, seccomp::Filters>,
+    /// What the owner of the lab has opened for new nodes, by node and place in it.
+    trees: Trees,
     nodes: BTreeMap<Name, RunningNode>,
     waiting: BTreeMap<Name, Waiting>,
     authority: Option<Authority>,
@@ -95,7 +101,12 @@ impl<'a> Apply<'a> {
     ///
     /// # Errors
     /// If the journal cannot be written or the kernel does not talk.
-    pub(crate) fn begin(order: &'a Order, ids: u32, patience: Duration) -> Result<Self> {
+    pub(crate) fn begin(
+        order: &'a Order,
+        ids: u32,
+        trees: Trees,
+        patience: Duration,
+    ) -> Result<Self> {
         let path = order.folder.journal();
         let journal = Journal::open(&path).map_err(|source| StepError::Write { path, source })?;
         Ok(Self {
@@ -104,7 +115,8 @@ impl<'a> Apply<'a> {
             patience,
             deadline: Instant::now() + patience,
             segments: Netlink::open()?,
-            filters: seccomp::filters(ids).map_err(|it| StepError::Seccomp(it.to_string()))?,
+            filters: BTreeMap::new(),
+            trees,
             nodes: BTreeMap::new(),
             waiting: BTreeMap::new(),
             authority: None,
@@ -168,6 +180,7 @@ impl<'a> Apply<'a> {
 
     fn execute(&mut self, step: &Step) -> Result<()> {
         match step {
+            Step::Replace(Object::File(it)) => self.place(it, Way::Replace),
             Step::Create(object) | Step::Replace(object) => self.make(object),
             Step::Remove(object) => self.remove(object),
         }
@@ -208,9 +221,7 @@ impl<'a> Apply<'a> {
                 Ok(pki::wireguard::create_tunnel(&self.order.folder.pki(), &it.tunnel)?)
             }
             Object::WireguardConf(it) => self.set_wireguard(it),
-            Object::File(it) => {
-                write_file(self.node(&it.node)?, &it.path, it.mode, it.content.as_bytes())
-            }
+            Object::File(it) => self.place(it, Way::Create),
             Object::Service(it) => {
                 self.node(&it.node)?.control()?.ask(&Request::Start(it.service.clone()))?;
                 self.started.insert(it.node.clone());
@@ -259,7 +270,12 @@ impl<'a> Apply<'a> {
             Object::WireguardConf(it) => {
                 remove_file(self.node(&it.node)?, &conf_path(&it.interface))
             }
-            Object::File(it) => remove_file(self.node(&it.node)?, &it.path),
+            Object::File(it) => {
+                let removed = self.node(&it.node)?.root();
+                let removed = removed.and_then(|root| placing::take_away(&root, it));
+                let path = PathBuf::from(&it.path);
+                removed.map_err(|source| StepError::Remove { path, source })
+            }
             Object::Service(it) => {
                 let stop = Request::Stop(it.service.name.clone());
                 self.node(&it.node)?.control()?.ask(&stop)?;
@@ -336,6 +352,13 @@ impl<'a> Apply<'a> {
             // The program reads the file when it starts.
             Encryption::Userspace => Ok(()),
         }
+    }
+
+    fn place(&mut self, file: &object::File, way: Way) -> Result<()> {
+        let (lab, ids) = (&self.order.folder, self.ids);
+        let root = self.node(&file.node)?.root();
+        let placed = root.and_then(|root| placing::place(&root, lab, file, ids, way));
+        placed.map_err(|source| StepError::Write { path: PathBuf::from(&file.path), source })
     }
 
     fn issue(&mut self, credential: &object::Credential) -> Result<()> {

@@ -5,14 +5,36 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::path::{Component, Path};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-/// The most that is read of a file to compare it.
-const LONGEST: u64 = 4 << 20;
+use crate::linux::confined;
+
+/// The most that is read of a file to compare it: a byte more than a file of a lab can have.
+const LONGEST: u64 = crate::lab_source::LARGEST + 1;
+
+/// Who owns a file, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    /// The user.
+    pub(crate) uid: u32,
+    /// The group.
+    pub(crate) gid: u32,
+}
+
+/// A file as it is.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Its permission bits.
+    pub(crate) mode: u32,
+    /// Its owner.
+    pub(crate) owner: Ids,
+    /// What is in it.
+    pub(crate) content: Vec<u8>,
+}
 
 /// The root folder of a node.
 #[derive(Debug)]
@@ -28,15 +50,30 @@ impl NodeRoot {
         Ok(Self(rustix::fs::openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())?))
     }
 
-    /// Writes a file, in place of the one that is there, in one step. Folders that are missing are
-    /// made.
+    /// Writes a file of root, in place of the one that is there, in one step. Folders that are
+    /// missing are made.
     ///
     /// # Errors
     /// If the disk is full, or a folder of the path is a file.
     pub(crate) fn write(&self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+        self.write_for(path, mode, None, content)
+    }
+
+    /// Writes a file as [`NodeRoot::write`] does, and gives it to somebody.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn write_for(
+        &self,
+        path: &str,
+        mode: u32,
+        owner: Option<Ids>,
+        content: &[u8],
+    ) -> io::Result<()> {
         let path = Path::new(path);
         let name = path.file_name().ok_or(Errno::ISDIR)?;
-        let folder = self.folder(path.parent().unwrap_or_else(|| Path::new("/")))?;
+        let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+        let folder = confined::make_folder(&self.0, folder)?;
         let fresh = format!(".{}.netarium", name.display());
         remove(&folder, Path::new(&fresh))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -44,6 +81,7 @@ impl NodeRoot {
         let mut file = File::from(file);
         let written = file
             .write_all(content)
+            .and_then(|()| give(&file, owner))
             .and_then(|()| Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?))
             .and_then(|()| Ok(rustix::fs::renameat(&folder, &fresh, &folder, name)?));
         if written.is_err() {
@@ -57,6 +95,63 @@ impl NodeRoot {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn read(&self, path: &str) -> io::Result<Option<(u32, Vec<u8>)>> {
+        Ok(self.look(path)?.map(|found| (found.mode, found.content)))
+    }
+
+    /// Makes a folder; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// If something else is in its place.
+    pub(crate) fn make_folder(&self, path: &str, mode: u32, owner: Option<Ids>) -> io::Result<()> {
+        if self.open(Path::new(path), OFlags::DIRECTORY | OFlags::PATH).is_ok() {
+            return Ok(());
+        }
+        self.change_folder(path, mode, owner)
+    }
+
+    /// Gives a folder its mode and owner, and makes it if it is missing.
+    ///
+    /// # Errors
+    /// If something else is in its place.
+    pub(crate) fn change_folder(
+        &self,
+        path: &str,
+        mode: u32,
+        owner: Option<Ids>,
+    ) -> io::Result<()> {
+        let folder = confined::make_folder(&self.0, Path::new(path))?;
+        give(&folder, owner)?;
+        Ok(rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode))?)
+    }
+
+    /// Whether there is a folder.
+    pub(crate) fn has_folder(&self, path: &str) -> bool {
+        self.open(Path::new(path), OFlags::DIRECTORY | OFlags::PATH).is_ok()
+    }
+
+    /// Removes a folder if nothing is in it. Fine if it is gone already.
+    ///
+    /// # Errors
+    /// If the folder above cannot be written.
+    pub(crate) fn remove_folder(&self, path: &str) -> io::Result<()> {
+        let path = Path::new(path);
+        let above = path.parent().unwrap_or_else(|| Path::new("/"));
+        let name = path.file_name().ok_or(Errno::ISDIR)?;
+        let removed = self
+            .open(above, OFlags::DIRECTORY)
+            .and_then(|folder| rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR));
+        match removed {
+            // What somebody else has put there stays, and with it the folder.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::NOTDIR | Errno::BUSY) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A file as it is; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn look(&self, path: &str) -> io::Result<Option<Found>> {
         // Without O_NONBLOCK a named pipe in the place of the file would hold us up.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match self.open(Path::new(path), flags) {
@@ -70,7 +165,8 @@ impl NodeRoot {
         }
         let mut content = Vec::new();
         file.take(LONGEST).read_to_end(&mut content)?;
-        Ok(Some((found.st_mode & 0o7777, content)))
+        let owner = Ids { uid: found.st_uid, gid: found.st_gid };
+        Ok(Some(Found { mode: found.st_mode & 0o7777, owner, content }))
     }
 
     /// Removes a file. Fine if it is gone already.
@@ -87,31 +183,14 @@ impl NodeRoot {
     }
 
     fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        confined::open(&self.0, path, flags)
     }
+}
 
-    /// Opens a folder, and makes it and those above it where they are missing.
-    fn folder(&self, path: &Path) -> io::Result<OwnedFd> {
-        match self.open(path, OFlags::DIRECTORY) {
-            Ok(folder) => return Ok(folder),
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut folder = self.open(Path::new("/"), OFlags::DIRECTORY)?;
-        let mut done = std::path::PathBuf::from("/");
-        for part in path.components().filter(|part| matches!(part, Component::Normal(_))) {
-            done.push(part);
-            folder = match self.open(&done, OFlags::DIRECTORY) {
-                Err(Errno::NOENT) => {
-                    rustix::fs::mkdirat(&folder, part.as_os_str(), Mode::from_raw_mode(0o755))?;
-                    self.open(&done, OFlags::DIRECTORY)?
-                }
-                result => result?,
-            };
-        }
-        Ok(folder)
-    }
+fn give(file: impl AsFd, owner: Option<Ids>) -> io::Result<()> {
+    let Some(Ids { uid, gid }) = owner else { return Ok(()) };
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(rustix::fs::fchown(file, Some(uid), Some(gid))?)
 }
 
 fn remove(folder: &OwnedFd, name: &Path) -> io::Result<()> {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use netarium_core::control::{Reply, Request, ServiceState, ServiceStatus};
-use netarium_core::ipsec::CHARON;
+use netarium_core::ipsec::{CHARON, Sa};
 use netarium_core::model::Via;
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{self, Id, Object, Objects, SegmentLink};
@@ -21,7 +21,7 @@ use super::firewall::{self, Found};
 use super::node::{self, NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
 use super::worker::Observation;
-use super::{journal, vici, wireguard, wiring};
+use super::{journal, placing, vici, wireguard, wiring};
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::netlink::{Link, Netlink, NetlinkError, RouteVia};
@@ -46,11 +46,11 @@ type Result<T> = std::result::Result<T, ObserveError>;
 ///
 /// # Errors
 /// If its records cannot be read or the kernel does not talk. That something is gone is no error.
-pub(crate) fn observe(folder: &LabFolder, lab: &Name) -> Result<Observation> {
+pub(crate) fn observe(folder: &LabFolder, lab: &Name, ids: u32) -> Result<Observation> {
     let path = folder.journal();
     let recorded = journal::replay(&path)
         .map_err(|source| ObserveError::Journal { path: path.clone(), source })?;
-    let mut look = Look::at(folder, &recorded)?;
+    let mut look = Look::at(folder, &recorded, ids)?;
     look.add_certain(lab);
     for (id, object) in recorded.iter() {
         if let Some(found) = look.find(object) {
@@ -67,6 +67,8 @@ pub(crate) fn observe(folder: &LabFolder, lab: &Name) -> Result<Observation> {
 /// What the kernel and the nodes say, gathered once.
 struct Look<'a> {
     folder: &'a LabFolder,
+    /// How many ids the lab has.
+    ids: u32,
     /// The links of the lab's own namespace.
     segments: Vec<Link>,
     nodes: BTreeMap<Name, NodeView>,
@@ -119,7 +121,7 @@ impl NodeView {
 }
 
 impl<'a> Look<'a> {
-    fn at(folder: &'a LabFolder, recorded: &Objects) -> Result<Self> {
+    fn at(folder: &'a LabFolder, recorded: &Objects, ids: u32) -> Result<Self> {
         let mut nodes = BTreeMap::new();
         for (id, _) in recorded.iter() {
             if let Id::Node(name) = id
@@ -130,7 +132,7 @@ impl<'a> Look<'a> {
             }
         }
         let segments = Netlink::open()?.links()?;
-        Ok(Self { folder, segments, nodes, observation: Observation::default() })
+        Ok(Self { folder, ids, segments, nodes, observation: Observation::default() })
     }
 
     fn note(&mut self, id: &Id, text: impl Into<String>) {
@@ -214,9 +216,7 @@ impl<'a> Look<'a> {
 
     fn file(&self, recorded: &object::File) -> Option<object::File> {
         let root = self.nodes.get(&recorded.node)?.node.root().ok()?;
-        let (mode, content) = root.read(&recorded.path).ok()??;
-        let content = String::from_utf8_lossy(&content).into();
-        Some(object::File { mode, content, ..recorded.clone() })
+        placing::look(&root, recorded, self.ids)
     }
 
     fn credential(&self, recorded: &object::Credential) -> bool {
@@ -377,13 +377,13 @@ impl<'a> Look<'a> {
     }
 }
 
-type Associations = BTreeMap<Name, std::result::Result<Vec<vici::Sa>, vici::TunnelError>>;
+type Associations = BTreeMap<Name, std::result::Result<Vec<Sa>, vici::TunnelError>>;
 
 /// Why a tunnel does not stand; `None` if it does.
 fn missing(it: &object::Tunnel, associations: &Associations) -> Option<String> {
     let mut sides = Vec::new();
     for node in [&it.tunnel.initiator.node, &it.tunnel.responder.node] {
-        let carrying: Vec<&vici::Sa> = match associations.get(node) {
+        let carrying: Vec<&Sa> = match associations.get(node) {
             None => return Some(format!("{node} does not run")),
             Some(Err(_)) => return Some(format!("{CHARON} in {node} does not answer")),
             Some(Ok(sas)) => sas.iter().filter(|sa| sa.carries(&it.tunnel.name)).collect(),

@@ -70,8 +70,8 @@ impl Running {
         let conversation = connect(control).await?;
         let (output, output_end) = pipe_from_node()?;
         let (errors, errors_end) = pipe_from_node()?;
-        let request =
-            Request::Run(Run { argv, environment: BTreeMap::new(), folder: None, terminal: None });
+        let (environment, folder, user, terminal) = (BTreeMap::new(), None, None, None);
+        let request = Request::Run(Run { argv, environment, folder, user, terminal });
         let words = serde_json::to_vec(&request).map_err(ControlError::Words)?;
         let fds = [input, output_end.as_fd(), errors_end.as_fd()];
         conversation.send(&words, &fds).await.map_err(ControlError::Talk)?;

@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Apply;
 use super::keeper::{self, Keeper};
+use super::look::{Question, Sight, look};
 use super::observe;
+use super::volumes::{self, Trees};
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::clone::{self, Child, Side, into_namespaces};
@@ -43,6 +45,8 @@ pub(crate) struct Order {
     pub(crate) programs: Programs,
     /// Folders of the host that a `host` image must not show.
     pub(crate) hidden: Vec<PathBuf>,
+    /// The folder of volumes that the lab keeps.
+    pub(crate) volumes: PathBuf,
     /// What to do.
     pub(crate) task: Task,
 }
@@ -61,6 +65,8 @@ pub(crate) enum Task {
     },
     /// Looking at what is there.
     Observe,
+    /// Looking closer. The machine's network namespace comes with the call.
+    Look(Question),
 }
 
 /// What a worker answers.
@@ -84,6 +90,8 @@ pub(crate) enum Answer {
     Settled,
     /// What is there, and what is wrong with it.
     Observed(Observation),
+    /// What was seen.
+    Saw(Sight),
     /// It did not work; nothing more will come.
     Failed(Failure),
 }
@@ -112,6 +120,8 @@ enum EnterError {
     Record { path: PathBuf, source: io::Error },
     #[error("the keeper of the lab has ended")]
     NoKeeper(#[source] io::Error),
+    #[error(transparent)]
+    Volume(#[from] volumes::OpenError),
     #[error("cannot enter the namespaces of the lab")]
     Enter(#[source] io::Error),
 }
@@ -124,7 +134,7 @@ pub(crate) fn stage(call: &Call) -> i32 {
     };
     match enter(&order) {
         Ok(Place::Outside(child)) => outside(&child, call),
-        Ok(Place::Inside { ids }) => match work(call, &order, ids) {
+        Ok(Place::Inside { ids, trees }) => match work(call, &order, ids, trees) {
             Ok(()) => 0,
             Err(failure) => fail(call, failure),
         },
@@ -150,6 +160,7 @@ fn hint(error: &EnterError) -> Option<String> {
         EnterError::Keeper(LaunchError::Clone(_)) => {
             Some("user namespaces may be forbidden here: `netarium doctor` tells more".to_owned())
         }
+        EnterError::Volume(error) => error.hint(),
         _ => None,
     }
 }
@@ -157,7 +168,7 @@ fn hint(error: &EnterError) -> Option<String> {
 /// In which of the two processes the caller is.
 enum Place {
     Outside(Child),
-    Inside { ids: u32 },
+    Inside { ids: u32, trees: Trees },
 }
 
 #[expect(
@@ -178,6 +189,7 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
         }
     };
     let pidfd = keeper.open().map_err(EnterError::NoKeeper)?;
+    let trees = volumes::open(&order.task, &map, keeper)?;
     let namespaces =
         ThreadNameSpaceType::USER | ThreadNameSpaceType::PROCESS_ID | ThreadNameSpaceType::NETWORK;
     let inside = || -> io::Result<Side> {
@@ -193,7 +205,7 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
         Side::Child => {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
                 .map_err(|error| EnterError::Enter(error.into()))?;
-            Ok(Place::Inside { ids: map.count() })
+            Ok(Place::Inside { ids: map.count(), trees })
         }
     }
 }
@@ -234,17 +246,22 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-fn work(call: &Call, order: &Order, ids: u32) -> Result<(), Failure> {
+fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failure> {
     let answer = |answer: Answer| call.answer(&answer).map_err(|error| gone(&error));
     match &order.task {
         Task::Observe => {
             let observation =
-                observe::observe(&order.folder, &order.lab).map_err(|it| Failure::of(&it))?;
+                observe::observe(&order.folder, &order.lab, ids).map_err(|it| Failure::of(&it))?;
             answer(Answer::Observed(observation))
+        }
+        Task::Look(question) => {
+            let machine = call.fds.first().map(std::os::fd::AsFd::as_fd);
+            answer(Answer::Saw(look(&order.folder, question, machine)))
         }
         Task::Apply { steps, patience, unready } => {
             let patience = std::time::Duration::from_millis(*patience);
-            let mut apply = Apply::begin(order, ids, patience).map_err(|it| Failure::of(&it))?;
+            let apply = Apply::begin(order, ids, trees, patience);
+            let mut apply = apply.map_err(|it| Failure::of(&it))?;
             apply.run(steps, unready, call)?;
             answer(Answer::Settled)
         }

@@ -8,7 +8,7 @@ mod socket;
 pub(crate) mod wireguard;
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use ipnet::IpNet;
 use netarium_core::address::Mac;
@@ -20,8 +20,10 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
     MacVlanMode,
 };
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 
@@ -50,6 +52,11 @@ pub(crate) struct Link {
     pub(crate) below: Option<u32>,
     /// The bridge that it is a port of.
     pub(crate) bridge: Option<u32>,
+    /// The number of the namespace that `below` is in, if it is in another.
+    pub(crate) elsewhere: Option<i32>,
+    /// Whether it is a device: the kernel has not made it on request, nor is it the loopback
+    /// interface.
+    pub(crate) is_hardware: bool,
 }
 
 /// What a new link is to be.
@@ -196,6 +203,42 @@ impl Netlink {
             .collect())
     }
 
+    /// All addresses by which the namespace can be reached from outside, however long they last.
+    /// Link-local ones mean something on their own link only.
+    pub(crate) fn reachable_addresses(&mut self) -> Result<Vec<IpAddr>> {
+        let answers = self.0.dump(Message::GetAddress(AddressMessage::default()))?;
+        let reachable = |answer| match answer {
+            Message::NewAddress(it)
+                if !matches!(it.header.scope, AddressScope::Host | AddressScope::Link) =>
+            {
+                own_address(&it)
+            }
+            _ => None,
+        };
+        let mut addresses: Vec<IpAddr> = answers.into_iter().filter_map(reachable).collect();
+        addresses.sort();
+        addresses.dedup();
+        Ok(addresses)
+    }
+
+    /// The number that this namespace has for another; none if it has had nothing to do with it.
+    pub(crate) fn namespace_id(&mut self, other: BorrowedFd<'_>) -> Result<Option<i32>> {
+        let fd = u32::try_from(other.as_raw_fd()).expect("a descriptor is no negative number");
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(fd));
+        let answers = self.0.ask(Message::GetNsId(message))?;
+        Ok(answers.into_iter().find_map(|answer| match answer {
+            Message::NewNsId(it) => {
+                it.attributes.into_iter().find_map(|attribute| match attribute {
+                    // -1 is for none.
+                    NsidAttribute::Id(number) => Some(number).filter(|number| *number >= 0),
+                    _ => None,
+                })
+            }
+            _ => None,
+        }))
+    }
+
     /// Puts an address on the link at `index`. Duplicate address detection is left out: the plan
     /// has no duplicates, and its second of delay would be felt.
     pub(crate) fn add_address(&mut self, index: u32, address: IpNet) -> Result<()> {
@@ -280,9 +323,16 @@ fn new_link(link: &NewLink<'_>) -> LinkMessage {
 }
 
 fn read_link(message: LinkMessage) -> Link {
+    let is_made = |attribute: &LinkAttribute| match attribute {
+        LinkAttribute::LinkInfo(info) => info.iter().any(|it| matches!(it, LinkInfo::Kind(_))),
+        _ => false,
+    };
+    let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,
-        is_up: message.header.flags.contains(LinkFlags::Up),
+        is_up: flags.contains(LinkFlags::Up),
+        is_hardware: !flags.contains(LinkFlags::Loopback)
+            && !message.attributes.iter().any(is_made),
         ..Link::default()
     };
     for attribute in message.attributes {
@@ -292,6 +342,7 @@ fn read_link(message: LinkMessage) -> Link {
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Link(index) => link.below = Some(index),
             LinkAttribute::Controller(index) => link.bridge = Some(index),
+            LinkAttribute::LinkNetNsId(number) => link.elsewhere = Some(number),
             LinkAttribute::Address(bytes) => {
                 link.mac = bytes.try_into().ok().and_then(|bytes| Mac::new(bytes).ok());
             }
@@ -316,6 +367,14 @@ fn read_address(message: &AddressMessage) -> Option<(u32, IpNet)> {
     let lasting = message.attributes.iter().any(|attribute| {
         matches!(attribute, AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Permanent))
     });
+    let address = own_address(message)?;
+    let fits = lasting && message.header.scope == AddressScope::Universe;
+    let address = IpNet::new(address, message.header.prefix_len).ok()?;
+    fits.then_some((message.header.index, address))
+}
+
+/// The address of the interface itself.
+fn own_address(message: &AddressMessage) -> Option<IpAddr> {
     // Where the two differ, as on a point-to-point link, `Local` is the interface's own.
     let find = |local: bool| {
         message.attributes.iter().find_map(|attribute| match attribute {
@@ -324,10 +383,7 @@ fn read_address(message: &AddressMessage) -> Option<(u32, IpNet)> {
             _ => None,
         })
     };
-    let address = find(true).or_else(|| find(false))?;
-    let fits = lasting && message.header.scope == AddressScope::Universe;
-    let address = IpNet::new(address, message.header.prefix_len).ok()?;
-    fits.then_some((message.header.index, address))
+    find(true).or_else(|| find(false))
 }
 
 fn family(address: IpAddr) -> AddressFamily {
@@ -368,7 +424,9 @@ fn route_message(to: IpNet, via: &Via, index: Option<u32>) -> RouteMessage {
 
 fn read_route(message: &RouteMessage) -> Option<(IpNet, RouteVia)> {
     let header = &message.header;
-    if header.protocol != RouteProtocol::Other(OUR_PROTOCOL) {
+    // What the kernel has learned of a path, its MTU for example, is told as a copy of the route.
+    let is_copy = header.flags.contains(RouteFlags::Cloned);
+    if header.protocol != RouteProtocol::Other(OUR_PROTOCOL) || is_copy {
         return None;
     }
     let (mut to, mut gateway, mut index) = (None, None, None);

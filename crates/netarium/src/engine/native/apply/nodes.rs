@@ -1,9 +1,11 @@
 //! Making nodes, starting them and taking them away. Those of one lab are made side by side.
 
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use netarium_core::model::{Nesting, VolumeSource};
 use netarium_core::name::Name;
 use netarium_core::object::{self, ImageRef};
 use netarium_core::plan::Step;
@@ -16,7 +18,9 @@ use crate::linux::launch::{self, Begun, Blueprint};
 use crate::linux::mount::RootFolders;
 use crate::linux::packet;
 use crate::linux::process::Process;
+use crate::linux::seccomp;
 use crate::linux::stage::Call;
+use crate::linux::volume::{Origin, Volume};
 
 impl Apply<'_> {
     /// Nodes put their root file systems together side by side.
@@ -49,6 +53,7 @@ impl Apply<'_> {
         let control = folder.control();
         let control = packet::listen(&control)
             .map_err(|source| StepError::Write { path: control, source })?;
+        let volumes = self.volumes(node)?;
         let blueprint = Blueprint {
             hostname: node.name.to_string(),
             root: RootFolders {
@@ -62,8 +67,45 @@ impl Apply<'_> {
             logs: folder.logs(),
             control,
             ids: self.ids,
+            nesting: node.nesting,
+            volumes,
         };
-        Ok(launch::begin(&blueprint, &self.filters)?)
+        let filters = self.filters(node.nesting)?;
+        Ok(launch::begin(&blueprint, filters)?)
+    }
+
+    /// What a node shares. Folders with names are there from the first time on.
+    fn volumes(&mut self, node: &object::Node) -> Result<Vec<Volume>> {
+        let mut volumes = Vec::new();
+        for volume in &node.volumes {
+            let opened = self.trees.remove(&(node.name.clone(), volume.target.clone()));
+            let origin = match (&volume.source, opened) {
+                (_, Some(tree)) => Origin::Tree(tree),
+                (VolumeSource::Host { beneath, path }, None) => Origin::Folder {
+                    beneath: beneath.as_ref().map(PathBuf::from),
+                    path: PathBuf::from(path),
+                },
+                (VolumeSource::Named(name), None) => {
+                    let path = self.order.volumes.join(name.as_str());
+                    create_folder(&path)
+                        .map_err(|source| StepError::Write { path: path.clone(), source })?;
+                    Origin::Folder { beneath: None, path }
+                }
+            };
+            let target = PathBuf::from(&volume.target);
+            volumes.push(Volume { origin, target, access: volume.access });
+        }
+        Ok(volumes)
+    }
+
+    fn filters(&mut self, nesting: Nesting) -> Result<&seccomp::Filters> {
+        Ok(match self.filters.entry(nesting) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let filters = seccomp::filters(self.ids, nesting);
+                entry.insert(filters.map_err(|it| StepError::Seccomp(it.to_string()))?)
+            }
+        })
     }
 
     fn finish_node(&mut self, node: &object::Node, begun: Begun) -> Result<u32> {

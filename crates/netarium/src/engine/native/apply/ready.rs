@@ -56,7 +56,7 @@ impl Apply<'_> {
             let step = steps.iter().find(|(_, _, it)| it.tunnel.name == *tunnel);
             step.map_or(Ok(()), |(number, step, _)| {
                 self.done(*number, step, call)?;
-                let algorithms = established.sa.algorithms.clone();
+                let algorithms = established.sa.algorithms.to_string();
                 let answer = Answer::Opened { step: *number, algorithms, tries: established.tries };
                 call.answer(&answer).map_err(|error| gone(&error))
             })

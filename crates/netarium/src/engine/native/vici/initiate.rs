@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use netarium_core::ipsec::{Section, values_message};
+use netarium_core::ipsec::{Sa, Section, values_message};
 use netarium_core::model::Tunnel;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::TunnelError;
-use super::association::{self, Sa};
 use super::client::Client;
 use super::reason::Reasons;
 
@@ -138,11 +137,11 @@ impl Ends<'_> {
     /// The tunnel as the initiator sees it, if it stands at both ends.
     async fn standing(&mut self) -> Result<Option<Sa>, TunnelError> {
         let name = &self.tunnel.name;
-        let here = association::list(&mut self.initiator).await?;
+        let here = super::list(&mut self.initiator).await?;
         if !here.iter().any(|sa| sa.carries(name)) {
             return Ok(None);
         }
-        let there = association::list(&mut self.responder).await?;
+        let there = super::list(&mut self.responder).await?;
         let joined = |sa: &Sa| there.iter().any(|it| it.carries(name) && it.is_joined_to(sa));
         Ok(here.into_iter().find(|sa| sa.carries(name) && joined(sa)))
     }

@@ -3,7 +3,6 @@
 //! A node is given by the path of its root folder as seen from here, `/proc/<pid>/root`. Nothing
 //! here chooses: connections come from `netarium_core::ipsec`, keys from [`crate::pki`].
 
-pub(crate) mod association;
 mod client;
 pub(crate) mod initiate;
 mod reason;
@@ -13,10 +12,9 @@ mod end_to_end;
 
 use std::path::{Path, PathBuf};
 
-use netarium_core::ipsec::{MessageError, Section, credential_file, values_message};
+use netarium_core::ipsec::{MessageError, Sa, Section, credential_file, values_message};
 use netarium_core::name::Name;
 
-pub(crate) use association::Sa;
 use client::Client;
 
 use crate::pki::Credential;
@@ -133,7 +131,14 @@ pub(crate) async fn terminate(node: &Path, tunnel: &Name) -> Result<(), TunnelEr
 /// # Errors
 /// If the daemon cannot be reached or understood.
 pub(crate) async fn list_sas(node: &Path) -> Result<Vec<Sa>, TunnelError> {
-    association::list(&mut Client::connect(node).await?).await
+    list(&mut Client::connect(node).await?).await
+}
+
+async fn list(client: &mut Client) -> Result<Vec<Sa>, TunnelError> {
+    let mut found = Vec::new();
+    let mut each = |event: Section| found.extend(Sa::of_event(&event));
+    client.stream("list-sas", "list-sa", values_message(&[]), &mut each).await?;
+    Ok(found)
 }
 
 /// The names of the connections that the daemon of `node` knows.

@@ -1,74 +1,77 @@
-//! The security associations that a daemon has.
+//! The security associations that a daemon tells of, over VICI's `list-sas`.
 
-use netarium_core::ipsec::{Section, values_message};
-use netarium_core::name::Name;
+use serde::{Deserialize, Serialize};
 
-use super::TunnelError;
-use super::client::Client;
+use super::{Algorithms, Section};
+use crate::name::Name;
 
 /// An IKE association (RFC 7296) as a daemon sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sa {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sa {
     /// The tunnel whose connection it belongs to.
-    pub(crate) tunnel: String,
+    pub tunnel: String,
     /// The daemon's word for its state, `ESTABLISHED` for example.
-    pub(crate) state: String,
+    pub state: String,
     /// This end's address.
-    pub(crate) local: String,
+    pub local: String,
     /// The other end's address.
-    pub(crate) remote: String,
-    /// Its algorithms, in the order of a proposal.
-    pub(crate) algorithms: String,
+    pub remote: String,
+    /// What protects it.
+    pub algorithms: Algorithms,
+    /// How long it has been there, in seconds.
+    pub age: u64,
     /// The numbers by which the two ends call it, initiator's first: the same at both.
-    pub(crate) spis: [String; 2],
+    pub spis: [String; 2],
     /// What it carries packets with.
-    pub(crate) children: Vec<Child>,
+    pub children: Vec<Child>,
 }
 
 /// A pair of ESP associations (RFC 4303) as a daemon sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Child {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
     /// The tunnel.
-    pub(crate) tunnel: String,
+    pub tunnel: String,
     /// The daemon's word for its state, `INSTALLED` for example.
-    pub(crate) state: String,
-    /// Its algorithms, in the order of a proposal.
-    pub(crate) algorithms: String,
+    pub state: String,
+    /// What protects it.
+    pub algorithms: Algorithms,
+    /// The numbers by which packets are told, those that come in first.
+    pub spis: [String; 2],
     /// The prefixes behind this end.
-    pub(crate) local_ts: Vec<String>,
+    pub local_ts: Vec<String>,
     /// The prefixes behind the other end.
-    pub(crate) remote_ts: Vec<String>,
+    pub remote_ts: Vec<String>,
     /// Bytes received, without the tunnel's own headers.
-    pub(crate) bytes_in: u64,
+    pub bytes_in: u64,
     /// Bytes sent, without the tunnel's own headers.
-    pub(crate) bytes_out: u64,
+    pub bytes_out: u64,
 }
 
 impl Sa {
+    /// Those in one event of the daemon's answer.
+    pub fn of_event(event: &Section) -> Vec<Self> {
+        event.sections().map(|(name, section)| sa(name, section)).collect()
+    }
+
     /// Whether `tunnel` carries packets by it, as far as this end knows.
-    pub(crate) fn carries(&self, tunnel: &Name) -> bool {
-        let installed = |child: &Child| {
-            child.tunnel == tunnel.as_str()
-                && matches!(child.state.as_str(), "INSTALLED" | "REKEYING")
-        };
+    pub fn carries(&self, tunnel: &Name) -> bool {
         self.tunnel == tunnel.as_str()
             && self.state == "ESTABLISHED"
-            && self.children.iter().any(installed)
+            && self.carrying(tunnel).next().is_some()
+    }
+
+    /// What `tunnel` carries packets with.
+    pub fn carrying(&self, tunnel: &Name) -> impl Iterator<Item = &Child> {
+        self.children.iter().filter(move |child| {
+            child.tunnel == tunnel.as_str()
+                && matches!(child.state.as_str(), "INSTALLED" | "REKEYING")
+        })
     }
 
     /// Whether `other`, of another daemon, is the other side of it.
-    pub(crate) fn is_joined_to(&self, other: &Self) -> bool {
+    pub fn is_joined_to(&self, other: &Self) -> bool {
         self.spis == other.spis
     }
-}
-
-/// All associations of a daemon.
-pub(super) async fn list(client: &mut Client) -> Result<Vec<Sa>, TunnelError> {
-    let mut found = Vec::new();
-    let mut each =
-        |event: Section| found.extend(event.sections().map(|(name, section)| sa(name, section)));
-    client.stream("list-sas", "list-sa", values_message(&[]), &mut each).await?;
-    Ok(found)
 }
 
 fn sa(name: &str, section: &Section) -> Sa {
@@ -78,7 +81,8 @@ fn sa(name: &str, section: &Section) -> Sa {
         state: text(section, "state"),
         local: text(section, "local-host"),
         remote: text(section, "remote-host"),
-        algorithms: algorithms(section),
+        algorithms: Algorithms::of(section),
+        age: number(section, "established"),
         spis: ["initiator-spi", "responder-spi"].map(|key| text(section, key)),
         children: children
             .into_iter()
@@ -89,24 +93,20 @@ fn sa(name: &str, section: &Section) -> Sa {
 }
 
 fn child(section: &Section) -> Child {
-    let number = |key| section.get(key).and_then(|value| value.parse().ok()).unwrap_or_default();
     Child {
         tunnel: text(section, "name"),
         state: text(section, "state"),
-        algorithms: algorithms(section),
+        algorithms: Algorithms::of(section),
+        spis: ["spi-in", "spi-out"].map(|key| text(section, key)),
         local_ts: section.get_list("local-ts").to_vec(),
         remote_ts: section.get_list("remote-ts").to_vec(),
-        bytes_in: number("bytes-in"),
-        bytes_out: number("bytes-out"),
+        bytes_in: number(section, "bytes-in"),
+        bytes_out: number(section, "bytes-out"),
     }
 }
 
-fn algorithms(section: &Section) -> String {
-    ["encr-alg", "encr-keysize", "integ-alg", "prf-alg", "dh-group"]
-        .iter()
-        .filter_map(|key| section.get(key))
-        .collect::<Vec<_>>()
-        .join(" ")
+fn number(section: &Section, key: &str) -> u64 {
+    section.get(key).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
 fn text(section: &Section, key: &str) -> String {
@@ -136,7 +136,7 @@ mod tests {
     fn what_a_daemon_lists_is_read() {
         let sa = listed("ESTABLISHED", "INSTALLED");
         assert_eq!(sa.spis, ["1a", ""]);
-        assert_eq!(sa.children[0].algorithms, "AES_GCM_16 256");
+        assert_eq!(sa.children[0].algorithms.to_string(), "AES_GCM_16 256");
         assert_eq!(sa.children[0].bytes_in, 84);
         assert_eq!(sa.children[0].remote_ts, ["10.3.0.0/16"]);
     }

@@ -1,16 +1,21 @@
 //! `check`: finds out whether a running lab does what its file demands, and tells each result as
 //! it comes.
 
-use std::time::Duration;
+mod board;
+mod junit;
 
 use netarium::check::{CheckResult, Selection};
 use serde::Serialize;
 
+pub(crate) use self::junit::JunitError;
+
+use self::board::Board;
+use self::junit::Junit;
 use super::Context;
 use crate::args::Check;
 use crate::choose::{self, Otherwise};
 use crate::ending::Ending;
-use crate::print::{self, BAD, DIM, Form, GOOD, HEAD, Talk, count, span};
+use crate::print::{self, BAD, Form, GOOD, count};
 
 /// All results, for programs.
 #[derive(Serialize)]
@@ -23,22 +28,31 @@ struct Told<'a> {
 /// Makes the checks of a lab that is up.
 ///
 /// # Errors
-/// If the lab is not up, or has no check of a name that was given.
+/// If the lab is not up, has no check of a name that was given, or there is no place for the
+/// report.
 pub(crate) async fn check(context: &Context, arguments: Check) -> anyhow::Result<Ending> {
     let lab = choose::lab(&context.data, arguments.lab.lab.as_deref(), Otherwise::OnlyLab)?;
     let model = lab.file()?.model;
     let selection = match arguments.only.is_empty() {
         true => Selection::All,
-        false => Selection::Named(arguments.only.into_iter().collect()),
+        false => Selection::Matching(arguments.only),
     };
+    let chosen = netarium::check::choose(&model.checks, &selection)?;
+    let junit = arguments.junit.as_deref().map(Junit::begin).transpose()?;
+    let board = Board::new(&chosen, context.style.talk);
     let report = |result: &CheckResult| {
         if context.style.form == Form::Text {
-            // If nobody reads the results, the exit code still tells.
-            print::line(describe(result, context.style.talk)).ok();
+            for line in board.lines(result) {
+                // If nobody reads the results, the exit code still tells.
+                print::line(line).ok();
+            }
         }
     };
     let results = netarium::check::check(&lab, &model, &selection, &report).await?;
     let failed = results.iter().filter(|result| !result.passed).count();
+    if let Some(junit) = junit {
+        junit.finish(lab.name().as_str(), &results)?;
+    }
     match context.style.form {
         Form::Json => {
             let lab = lab.name().as_str();
@@ -47,21 +61,6 @@ pub(crate) async fn check(context: &Context, arguments: Check) -> anyhow::Result
         Form::Text => context.style.say(tally(&results, failed)),
     }
     Ok(if failed == 0 { Ending::Fine } else { Ending::Unhealthy })
-}
-
-/// One line if it passed. If it failed, what was wanted and what was seen stand below it.
-fn describe(result: &CheckResult, talk: Talk) -> String {
-    let (word, paint) = if result.passed { ("pass", GOOD) } else { ("FAIL", BAD) };
-    let time = span(Duration::from_secs_f64(result.millis.max(0.0) / 1e3));
-    let mut text = format!("{paint}{word}{paint:#}  {DIM}{time:>7}{DIM:#}  {}", result.name);
-    if !result.passed || talk == Talk::Verbose {
-        text.push_str(&format!("\n      {HEAD}expected:{HEAD:#} {}", result.expected));
-        text.push_str(&format!("\n      {HEAD}seen:{HEAD:#}     {}", result.seen));
-        for sample in &result.samples {
-            text.push_str(&format!("\n                {sample}"));
-        }
-    }
-    text
 }
 
 fn tally(results: &[CheckResult], failed: usize) -> String {
