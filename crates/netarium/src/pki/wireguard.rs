@@ -7,7 +7,7 @@ use netarium_core::name::Name;
 use netarium_core::wireguard::Key;
 use rustix::rand::GetRandomFlags;
 use x25519_dalek::{PublicKey, StaticSecret};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{PkiError, folder};
 
@@ -73,7 +73,8 @@ pub(crate) fn remove_tunnel(pki: &Path, tunnel: &Name) -> Result<(), PkiError> {
     remove(pki.join(TUNNELS).join(tunnel.as_str()))
 }
 
-/// Any 32 bytes are a private key; what the curve asks of them is done when it is used.
+/// Some bits of a private key are fixed (RFC 7748, section 5). The kernel keeps a key with them, and
+/// tells it so: here it has them from the beginning, so that the two can be compared.
 fn create(path: &Path, name: &Name) -> Result<(), PkiError> {
     let mut bytes = Zeroizing::new([0; 32]);
     let given = rustix::rand::getrandom(bytes.as_mut_slice(), GetRandomFlags::empty());
@@ -81,8 +82,9 @@ fn create(path: &Path, name: &Name) -> Result<(), PkiError> {
     if given != bytes.len() {
         return Err(PkiError::Random(std::io::ErrorKind::UnexpectedEof.into()));
     }
+    bytes[0] &= 0b1111_1000;
+    bytes[31] = bytes[31] & 0b0111_1111 | 0b0100_0000;
     let text = Zeroizing::new(Key::new(*bytes).to_base64());
-    bytes.zeroize();
     folder::save(path, name, &[(FILE, &text)])
 }
 
@@ -123,6 +125,8 @@ mod tests {
         };
         assert_eq!(common(&one, &other), common(&other, &one));
         assert_ne!(private(&pki, &one).unwrap(), private(&pki, &other).unwrap());
+        let key = private(&pki, &one).unwrap();
+        assert_eq!((key.bytes()[0] & 7, key.bytes()[31] & 0xc0), (0, 0x40), "fixed bits");
         assert_ne!(shared(&pki, &one).unwrap(), private(&pki, &one).unwrap());
         let path = pki.join(NODES).join("one").join(FILE);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
