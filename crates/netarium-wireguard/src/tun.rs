@@ -35,8 +35,11 @@ impl Tun {
     ///
     /// # Errors
     /// If it cannot be waited for.
+    #[expect(unsafe_code, reason = "see SAFETY")]
     pub(crate) fn new(file: File, mtu: u16) -> io::Result<Self> {
-        Ok(Self { file: Arc::new(AsyncFd::new(file)?), mtu })
+        // SAFETY: a File has its descriptor for itself, always the same one, until it is dropped.
+        let file = unsafe { AsyncFd::register(file) }?;
+        Ok(Self { file: Arc::new(file), mtu })
     }
 }
 

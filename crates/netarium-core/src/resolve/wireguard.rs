@@ -111,17 +111,11 @@ impl Ports {
 
     fn take(&mut self, node: &Name, port: &Placed<u16>, problems: &mut Problems) {
         let taken = self.0.entry(node.clone()).or_default();
-        match taken.insert(port.value, Some(port.place)) {
-            Some(Some(first)) => {
-                let message = format!("port {} of {node} is that of another tunnel", port.value);
-                let problem = Problem::new(message).at(port.place);
-                problems.add(
-                    problem
-                        .note(first, "the other is here")
-                        .hint("write [ONE, OTHER] for ports that differ, or leave port out"),
-                );
-            }
-            _ => {}
+        if let Some(Some(first)) = taken.insert(port.value, Some(port.place)) {
+            let message = format!("port {} of {node} is that of another tunnel", port.value);
+            let hint = "write [ONE, OTHER] for ports that differ, or leave port out";
+            let problem = Problem::new(message).at(port.place).hint(hint);
+            problems.add(problem.note(first, "the other is here"));
         }
     }
 
