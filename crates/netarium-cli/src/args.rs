@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use netarium::certificates::Reason;
 use netarium_core::user::User;
 
 /// Virtual networks out of containers: bring a lab up, check it, take it down
@@ -84,6 +85,9 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Tell what this machine has and lacks
     Doctor,
+    /// Show, revoke and renew the certificates of a lab
+    #[command(subcommand)]
+    Pki(Pki),
     /// Manage images
     #[command(subcommand)]
     Image(Image),
@@ -190,6 +194,9 @@ pub(crate) struct Check {
     /// Only checks of this name or group; * and ? stand for letters; may be given several times
     #[arg(long, value_name = "PATTERN", value_hint = ValueHint::Other)]
     pub(crate) only: Vec<String>,
+    /// Make those checks too that disturb the lab: kill nodes, cut links, change keys
+    #[arg(long)]
+    pub(crate) dynamic: bool,
     /// Write the results to this file as well, as JUnit XML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) junit: Option<PathBuf>,
@@ -209,6 +216,41 @@ pub(crate) struct Bench {
     /// Instead, the memory of the lab, which is up, as it is now
     #[arg(long, conflicts_with_all = ["runs", "cold"])]
     pub(crate) memory: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pki {
+    /// Show certificates: the chain, names, dates, what is revoked
+    Show {
+        /// Path or name of the lab [default: lab.yaml, else the only lab that is up]
+        #[arg(value_hint = ValueHint::AnyPath)]
+        lab: Option<String>,
+        /// One node only
+        node: Option<String>,
+    },
+    /// Revoke the certificate of a node: nobody believes it from now on
+    ///
+    /// A tunnel that stands stays until its ends must show again who they are.
+    Revoke {
+        #[command(flatten)]
+        lab: InLab,
+        /// Why: key-compromise, affiliation-changed, superseded, cessation-of-operation,
+        /// privilege-withdrawn
+        #[arg(long, value_name = "WORD", default_value_t)]
+        reason: Reason,
+        /// Close tunnels that stand
+        #[arg(long)]
+        now: bool,
+        /// The node
+        node: String,
+    },
+    /// Give a node a new key and certificate, and open its tunnels anew
+    Renew {
+        #[command(flatten)]
+        lab: InLab,
+        /// The node
+        node: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

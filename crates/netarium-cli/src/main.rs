@@ -61,6 +61,7 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Check(check) => commands::check::check(context, check).await,
         Command::Bench(bench) => commands::bench::bench(context, bench).await,
         Command::Doctor => commands::doctor::doctor(context).await,
+        Command::Pki(pki) => commands::pki::pki(context, pki).await,
         Command::Image(Image::Ls) => commands::image::ls(context),
         Command::Image(Image::Build { name, lab }) => {
             commands::image::build(context, &name, lab.as_deref()).await

@@ -9,9 +9,11 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use netarium::check::CheckError;
 use netarium::image::ImageError;
 use netarium::lab::LabError;
-use netarium::lab_file::LabFileError;
+use netarium::lab_file::{LabFile, LabFileError};
 use netarium::session::SessionError;
+use netarium_core::desired::Refusal;
 use netarium_core::problem::{Place, Problem};
+use netarium_core::spec::place_of;
 use serde::Serialize;
 
 use crate::choose::ChooseError;
@@ -38,6 +40,27 @@ pub(crate) struct Told {
 struct Mistakes<'a> {
     file: &'a Path,
     problems: &'a [Problem],
+}
+
+/// What of a lab this machine cannot run, each with its place in the lab file.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+struct Unable {
+    error: LabError,
+    causes: Vec<String>,
+}
+
+/// An error of the lab that `file` describes. What the machine lacks is said with the place in the
+/// file that needs it.
+pub(crate) fn of_lab(error: LabError, file: &LabFile) -> anyhow::Error {
+    let LabError::Refused(refusals) = &error else { return error.into() };
+    let path = shown_path(&file.path);
+    let cause = |refusal: &Refusal| match place_of(&file.text, &refusal.subject) {
+        Some(place) => format!("{path}:{}:{}: {refusal}", place.line, place.column),
+        None => format!("{path}: {refusal}"),
+    };
+    let causes = refusals.iter().map(cause).collect();
+    Unable { error, causes }.into()
 }
 
 /// Shows why the command failed, and says how it ends.
@@ -113,6 +136,9 @@ impl Told {
             }
             _ => {}
         }
+        if let Some(unable) = error.downcast_ref::<Unable>() {
+            told.causes.clone_from(&unable.causes);
+        }
         told
     }
 
@@ -141,8 +167,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     let of_choice = || error.downcast_ref::<ChooseError>().map(|error| error.hint.clone());
     let of_check = || error.downcast_ref::<CheckError>().and_then(CheckError::hint);
     let of_junit = || error.downcast_ref::<JunitError>().and_then(JunitError::hint);
+    let of_unable = || error.downcast_ref::<Unable>().and_then(|it| it.error.hint());
     of_check()
         .or_else(of_junit)
+        .or_else(of_unable)
         .or_else(of_lab)
         .or_else(of_image)
         .or_else(of_session)
@@ -317,6 +345,26 @@ mod tests {
              cause: File exists (os error 17)\n  hint: look for it"
         );
         assert_eq!(ending(&error), Ending::Refused);
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_said_with_the_line_that_needs_it() {
+        use netarium_core::desired::Subject;
+        use netarium_core::feature::Feature;
+        let text = b"image: host\nsegments: {lan: 10.0.0.0/24}\nnodes:\n  a: {interfaces: {lan: 10.0.0.1}}\n";
+        let file = LabFile::of_text(Path::new("/lab.yaml"), text.to_vec(), "lab").unwrap();
+        let name = |word| netarium_core::name::Name::new(word).unwrap();
+        let refusal = |subject| Refusal { subject, missing: vec![Feature::Ipv6], why: None };
+        let refused = [Subject::Node(name("a")), Subject::Segment(name("lan"))].map(refusal);
+        let error = of_lab(LabError::Refused(refused.to_vec()), &file);
+        assert_eq!(ending(&error), Ending::Refused);
+        assert_eq!(
+            anstream::adapter::strip_str(&Told::of(&error).text()).to_string(),
+            "error: this machine cannot run the lab\n  \
+             cause: /lab.yaml:4:3: node a needs IPv6, which this kernel lacks\n  \
+             cause: /lab.yaml:2:12: segment lan needs IPv6, which this kernel lacks\n  \
+             hint: `netarium doctor` tells what this machine has and lacks"
+        );
     }
 
     #[test]

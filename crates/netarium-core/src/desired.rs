@@ -61,12 +61,39 @@ impl fmt::Display for Note {
 
 /// Something in the lab that this machine cannot do in any way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} needs {}, which this kernel lacks", list(.missing))]
+#[error("{subject} needs {}, which this kernel lacks{}", list(.missing), because(.why))]
 pub struct Refusal {
-    /// What of the lab it is, `segment site-a` for example.
-    pub what: String,
+    /// What of the lab it is.
+    pub subject: Subject,
     /// The features that it could use, none of which is there.
     pub missing: Vec<Feature>,
+    /// Why there is no other way, where that is not plain.
+    pub why: Option<String>,
+}
+
+/// A part of a lab that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A segment.
+    Segment(Name),
+    /// A node.
+    Node(Name),
+    /// A tunnel.
+    Tunnel(Name),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment(name) => write!(f, "segment {name}"),
+            Self::Node(name) => write!(f, "node {name}"),
+            Self::Tunnel(name) => write!(f, "tunnel {name}"),
+        }
+    }
+}
+
+fn because(why: &Option<String>) -> String {
+    why.as_ref().map_or_else(String::new, |why| format!(" ({why})"))
 }
 
 fn list(features: &[Feature]) -> String {
@@ -179,13 +206,15 @@ fn refusals(model: &Model, features: &Features) -> Vec<Refusal> {
             Driver::Bridge => (bridge, vec![Feature::Bridge]),
             Driver::Veth => (features.has(Feature::Veth), vec![Feature::Veth]),
         };
-        (!possible).then(|| Refusal { what: format!("segment {name}"), missing })
+        let subject = Subject::Segment(name.clone());
+        (!possible).then_some(Refusal { subject, missing, why: None })
     });
-    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refusal(model, it, features));
+    let tunnels = model.tunnels.values().filter_map(|it| tunnels::refused(model, it, features));
     let nodes = model.nodes.iter().filter_map(|(name, node)| {
         let asks = node.interfaces.iter().flat_map(|it| &it.addresses).any(is_ipv6);
         let refused = asks && !features.has(Feature::Ipv6);
-        refused.then(|| Refusal { what: format!("node {name}"), missing: vec![Feature::Ipv6] })
+        let subject = Subject::Node(name.clone());
+        refused.then(|| Refusal { subject, missing: vec![Feature::Ipv6], why: None })
     });
     segments.chain(tunnels).chain(nodes).collect()
 }

@@ -4,8 +4,10 @@
 //! `resolve` is the only way to one, and nothing here decides or checks anything.
 
 mod check;
+mod disturb;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -19,6 +21,7 @@ pub use crate::storage::{Access, Content, File, Volume, VolumeSource};
 use crate::user::User;
 
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
+pub use disturb::{Deed, Disturbance, Transfer};
 
 /// A whole lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +37,23 @@ pub struct Model {
     pub tunnels: BTreeMap<Name, Tunnel>,
     /// What must be true of it, in the order written.
     pub checks: Vec<Check>,
+    /// What must be true of it under change, in the order written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disturbances: Vec<Disturbance>,
+    /// The secrets that are written in the lab file, by tunnel.
+    #[serde(skip)]
+    pub secrets: Secrets,
+}
+
+/// Secrets by tunnel. They are never shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secrets(pub BTreeMap<Name, String>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// One layer-2 broadcast domain.
@@ -318,6 +338,12 @@ impl Tunnel {
         self.ends().iter().all(|end| end.carry == [IpNet::from(end.address)])
     }
 
+    /// Whether the other end does not know the address of `node`.
+    pub fn hides(&self, node: &Name) -> bool {
+        let translated = |ipsec: &Ipsec| ipsec.initiator == Whereabouts::Translated;
+        self.initiator.node == *node && self.ipsec().is_some_and(translated)
+    }
+
     /// What it needs as an IPsec tunnel, if it is one.
     pub fn ipsec(&self) -> Option<&Ipsec> {
         match &self.kind {
@@ -363,6 +389,95 @@ pub struct Ipsec {
     pub ike: String,
     /// The ESP proposal in strongSwan's words.
     pub esp: String,
+    /// How the ends know each other.
+    pub auth: Auth,
+    /// When it is opened.
+    pub start: Start,
+    /// How long keys are used, in seconds.
+    pub rekey: Rekey,
+    /// After how many seconds of silence an end asks whether the other is still there.
+    pub dpd: u32,
+    /// Whether ESP goes in UDP (RFC 3948).
+    pub encapsulation: Encapsulation,
+    /// What the responder knows of the initiator's address.
+    pub initiator: Whereabouts,
+}
+
+impl Ipsec {
+    /// What a tunnel has that says nothing, for tests.
+    #[doc(hidden)]
+    pub fn example() -> Self {
+        Self {
+            ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
+            esp: "aes256gcm16-ecp384".to_owned(),
+            auth: Auth::Certificate,
+            start: Start::Up,
+            rekey: Rekey { ike: 4 * 60 * 60, esp: 60 * 60 },
+            dpd: 10,
+            encapsulation: Encapsulation::Needed,
+            initiator: Whereabouts::Known,
+        }
+    }
+}
+
+/// How the ends of a tunnel know each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// By certificates of the lab's own authority.
+    Certificate,
+    /// By a secret that both have.
+    Psk(SharedSecret),
+}
+
+/// Which secret it is. It can be shown: the secret itself is not in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SharedSecret {
+    /// One that the lab makes.
+    Made,
+    /// That of the lab file, by its SHA-256 in hexadecimal digits.
+    Given(String),
+}
+
+/// When a tunnel is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "lab-file", derive(schemars::JsonSchema))]
+pub enum Start {
+    /// When the lab comes up.
+    Up,
+    /// When there is something for it to carry.
+    Demand,
+}
+
+/// How long the keys of a tunnel are used, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rekey {
+    /// Those of the IKE association.
+    pub ike: u32,
+    /// Those of its ESP associations.
+    pub esp: u32,
+}
+
+/// Whether ESP goes in UDP (RFC 3948).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encapsulation {
+    /// Where somebody between the ends translates addresses, or a daemon encrypts.
+    Needed,
+    /// Always.
+    Always,
+}
+
+/// What an end knows of the other's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Whereabouts {
+    /// All of it.
+    Known,
+    /// Nothing: somebody between the two translates it.
+    Translated,
 }
 
 /// What a WireGuard tunnel needs besides its ends. The routes into it are among those of its nodes.
@@ -379,7 +494,7 @@ pub struct Wireguard {
     /// The largest packet that it carries, in bytes.
     pub mtu: u32,
     /// Whether the ends share a key besides their own ones.
-    pub secret: SharedSecret,
+    pub secret: PresharedKey,
 }
 
 /// What WireGuard needs to know of one end.
@@ -394,7 +509,7 @@ pub struct WireguardEnd {
 /// Whether two ends share a key besides their own ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SharedSecret {
+pub enum PresharedKey {
     /// They do.
     Shared,
     /// They do not.

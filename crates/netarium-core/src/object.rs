@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::model::{self, Content, Image, Limits, Nesting, Service, Via, Volume};
+use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
 use crate::wireguard;
@@ -43,6 +43,8 @@ pub enum Id {
     Route(Name, IpNet),
     /// A node's key and certificate.
     Credential(Name),
+    /// A node's copy of the secret of a tunnel: node, tunnel.
+    Secret(Name, Name),
     /// A node's key pair for WireGuard.
     Key(Name),
     /// The key that both ends of a WireGuard tunnel share.
@@ -85,6 +87,8 @@ pub enum Object {
     Route(Route),
     /// See [`Id::Credential`].
     Credential(Credential),
+    /// See [`Id::Secret`].
+    Secret(Secret),
     /// See [`Id::Key`].
     Key(Key),
     /// See [`Id::SharedKey`].
@@ -350,6 +354,19 @@ pub struct WireguardConf {
     pub shared: Option<Name>,
 }
 
+/// A node's copy of the secret of a tunnel. It can be shown: the secret itself is not in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// The node.
+    pub node: Name,
+    /// The tunnel.
+    pub tunnel: Name,
+    /// The addresses of the two ends, by which they call themselves.
+    pub ends: [IpAddr; 2],
+    /// Which secret it is.
+    pub secret: SharedSecret,
+}
+
 /// A file in a node, or a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
@@ -427,6 +444,7 @@ impl Object {
             }
             Self::Route(it) => Id::Route(it.node.clone(), it.to),
             Self::Credential(it) => Id::Credential(it.node.clone()),
+            Self::Secret(it) => Id::Secret(it.node.clone(), it.tunnel.clone()),
             Self::Key(it) => Id::Key(it.node.clone()),
             Self::SharedKey(it) => Id::SharedKey(it.tunnel.clone()),
             Self::WireguardConf(it) => {
@@ -454,6 +472,7 @@ impl Id {
             Self::Address(..) => "address",
             Self::Route(..) => "route",
             Self::Credential(_) => "credential",
+            Self::Secret(..) => "secret",
             Self::Key(_) => "key",
             Self::SharedKey(_) => "shared-key",
             Self::File(..) => "file",
@@ -485,7 +504,7 @@ impl fmt::Display for Id {
             Self::Address(node, interface, address) => write!(f, " {node}:{interface} {address}"),
             Self::Route(node, to) => write!(f, " {node} {to}"),
             Self::File(node, path) => write!(f, " {node}:{path}"),
-            Self::Service(node, service) => write!(f, " {node}/{service}"),
+            Self::Secret(node, name) | Self::Service(node, name) => write!(f, " {node}/{name}"),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ipsec;
+use crate::model::Auth;
 use crate::object::{Encryption, Id, Object, Objects};
 use crate::wireguard;
 
@@ -149,8 +150,11 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
                         bases.push(Id::Service(end.node.clone(), wireguard::service_name()));
                     }
                 }
-                if it.tunnel.ipsec().is_some() {
-                    bases.push(Id::Credential(end.node.clone()));
+                if let Some(ipsec) = it.tunnel.ipsec() {
+                    bases.push(match ipsec.auth {
+                        Auth::Certificate => Id::Credential(end.node.clone()),
+                        Auth::Psk(_) => Id::Secret(end.node.clone(), it.tunnel.name.clone()),
+                    });
                     bases.push(Id::Service(end.node.clone(), ipsec::service_name()));
                 }
                 bases.extend(all.address_of(&end.node, end.address));
@@ -190,6 +194,7 @@ fn carriers(object: &Object) -> Vec<Id> {
             None => Id::Node(it.node.clone()),
         }],
         Object::Credential(it) => vec![Id::Node(it.node.clone())],
+        Object::Secret(it) => vec![Id::Node(it.node.clone())],
         Object::File(it) => vec![Id::Node(it.node.clone())],
         Object::Init(it) => vec![Id::Node(it.node.clone())],
         Object::Service(it) => vec![Id::Init(it.node.clone())],

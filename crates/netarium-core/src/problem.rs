@@ -184,6 +184,16 @@ impl Problems {
 
 /// The known word that was probably meant, or all of them if they are few.
 pub fn suggestion(word: &str, known: Vec<&str>) -> Option<String> {
+    // Letters that have changed places are the likeliest slip: `form` is `from`, and not `for`.
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let swapped = |known: &&&str| letters(known) == letters(word) && distance(word, known) == 1;
+    if let Some(known) = known.iter().find(swapped) {
+        return Some(format!("did you mean {known}?"));
+    }
     // People write the beginning of a word, or more of it than there is.
     let longer = |a: &str, b: &str| b.len() >= 3 && a.starts_with(b);
     if let Some(known) = known.iter().find(|known| longer(known, word) || longer(word, known)) {

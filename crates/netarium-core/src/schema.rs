@@ -121,6 +121,14 @@ words! {
     Memory { "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "minimum": 1, "examples": ["64MiB"] }
     /// A number with s or ms
     Duration { "type": "string", "pattern": "^[0-9]+(ms|s)$", "examples": ["2s", "500ms"] }
+    /// A number with s, m, h or d
+    Period { "type": "string", "pattern": "^[0-9]+[smhd]$", "examples": ["10s", "4h"] }
+    /// By certificates of the lab's own authority
+    Certificate { "const": "certificate" }
+    /// By a secret that the lab makes
+    Psk { "const": "psk" }
+    /// A secret: 1 to 256 characters
+    Secret { "type": ["string", "integer"], "minLength": 1, "maxLength": 256 }
     /// A number of seconds
     Seconds { "type": "string", "pattern": "^[0-9]+s$", "examples": ["25s"] }
     /// A Debian release
@@ -149,6 +157,8 @@ words! {
     Port { "type": "integer", "minimum": 1, "maximum": 65535 }
     /// A UDP port
     UdpPort { "type": "integer", "minimum": 1, "maximum": 65535 }
+    /// A link of a node: the node, a colon, and the segment or interface
+    LinkEnd { "type": "string", "pattern": "^[a-z0-9-]+:[A-Za-z0-9._-]+$", "examples": ["router:internet-a"] }
     /// A URL
     HttpUrl { "type": "string", "pattern": "^http://", "examples": ["http://10.0.0.1:8080/"] }
     /// No answer, or a tunnel that does not stand
@@ -242,6 +252,25 @@ pub(crate) enum FileForm {
 pub(crate) enum VolumeForm {
     Word(VolumeWord),
     Table(Volume),
+}
+
+/// How the ends of a tunnel know each other.
+#[derive(JsonSchema)]
+#[schemars(rename = "Authentication", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum AuthForm {
+    Certificate(Certificate),
+    Psk(Psk),
+    Secret(OwnSecret),
+}
+
+/// A secret of your own.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) struct OwnSecret {
+    /// The secret.
+    psk: Secret,
 }
 
 /// When a service counts as ready.

@@ -106,6 +106,16 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
     assert_eq!(refused.len(), model.segments.len() + model.tunnels.len());
     assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
     assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
+
+    let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
+    let refused = |model: &Model| -> Vec<String> {
+        desired(model, &poor).unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    let first = "tunnel chosen needs ESP, which this kernel lacks (for a daemon that encrypts, one must \
+                 have an address of 10.9.0.0/16, which the tunnel carries)";
+    let second = "tunnel hosts needs ESP, which this kernel lacks (a daemon that encrypts cannot wait \
+                  for packets: write start: up)";
+    assert_eq!(refused(&model)[..2], [first, second]);
 }
 
 /// The lab of the virtual machine in which no gateway has an address in what its tunnel carries.
@@ -153,8 +163,8 @@ fn a_gateway_gets_the_routes_to_its_tunnels_that_the_daemon_does_not_make() {
 fn a_tunnel_past_a_gateway_without_an_address_in_it_is_refused_in_user_space() {
     let user_space = Feature::ALL.into_iter().filter(|it| *it != Feature::Esp).collect();
     let refused = desired(&deep_sites(), &user_space).unwrap_err();
-    let expected = "tunnel sites, where gateway-a has no address in 10.1.0.0/16, needs ESP, which \
-                    this kernel lacks";
+    let expected = "tunnel sites needs ESP, which this kernel lacks (for a daemon that encrypts, \
+                    gateway-a must have an address of 10.1.0.0/16, which the tunnel carries)";
     assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
 }
 

@@ -4,7 +4,9 @@
 //! things is kept: one change of a lab at a time, images before namespaces, nothing left behind
 //! after a failure.
 
+mod certificates;
 mod change;
+mod disturb;
 mod error;
 mod lock;
 mod programs;
@@ -246,10 +248,19 @@ impl Lab {
         let before = self.observe().await?;
         let steps = steps(&objects, &before);
         report(Event::Planned { steps: steps.len() });
+        for (id, object) in objects.iter() {
+            if let Some(node) = certificates::refused(object, &before.revoked) {
+                let why = format!("the certificate of {node} is revoked");
+                let hint = format!("`netarium pki renew {node}` issues another");
+                report(Event::Warning(format!("{id} is left alone: {why}; {hint}")));
+            }
+        }
         let file_before = self.file().ok();
         let unready = before.unready.iter().filter(|node| file.model.nodes.contains_key(*node));
         let unready = unready.cloned().collect();
-        let work = Work { lock, unready, patience: options.patience, report };
+        let secrets = &file.model.secrets;
+        let patience = options.patience;
+        let work = Work { lock, unready, patience, secrets, renewed: None, report };
         if let Err(error) = self.make(file, &steps, &work).await {
             if options.after_failure == AfterFailure::Undo {
                 report(Event::Undoing);
@@ -377,5 +388,10 @@ impl Lab {
 fn steps(desired: &Objects, seen: &Observation) -> Vec<Step> {
     let unwanted = seen.broken.iter().filter(|(id, _)| !desired.contains(id));
     let removals = unwanted.map(|(_, object)| Step::Remove(object.clone()));
-    removals.chain(plan::diff(desired, &seen.objects)).collect()
+    // One that would be refused is not tried.
+    let possible = |step: &Step| match step {
+        Step::Create(object) => certificates::refused(object, &seen.revoked).is_none(),
+        Step::Remove(_) | Step::Replace(_) => true,
+    };
+    removals.chain(plan::diff(desired, &seen.objects)).filter(possible).collect()
 }

@@ -7,6 +7,7 @@
 //! Programs that use this library call [`run_if_stage`] first of all in their `main`.
 
 pub mod bench;
+pub mod certificates;
 pub mod check;
 pub mod doctor;
 pub mod event;

@@ -11,6 +11,7 @@ use crate::ending::Ending;
 use crate::print::steps::{self, node_of};
 use crate::print::table::{Cell, Table};
 use crate::print::{self, BAD, Form, GOOD, WARN};
+use crate::report;
 
 /// How a lab is, for programs.
 #[derive(Serialize)]
@@ -119,7 +120,8 @@ fn differences(status: &Status) -> Table<3> {
 pub(crate) async fn plan(context: &Context, word: Option<&str>) -> anyhow::Result<Ending> {
     let file = choose::file(&context.data, word)?;
     let name = &file.model.lab;
-    let plan = Lab::named(&context.data, name).plan(&file.model).await?;
+    let plan = Lab::named(&context.data, name).plan(&file.model).await;
+    let plan = plan.map_err(|error| report::of_lab(error, &file))?;
     if context.style.form == Form::Json {
         print::json(&ToldPlan { lab: name.as_str(), plan: &plan })?;
         return Ok(Ending::Fine);

@@ -97,7 +97,7 @@ pub(crate) async fn up(context: &Context, arguments: Up) -> anyhow::Result<Endin
         }
         Ok(Err(error)) => {
             let seen = progress.end();
-            let error = anyhow::Error::new(error);
+            let error = report::of_lab(error, &file);
             let ending = match context.style.form {
                 Form::Text => report::error(&error, context.style),
                 Form::Json => {

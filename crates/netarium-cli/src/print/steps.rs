@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use anstyle::Style as Paint;
-use netarium_core::model::{self, Access, Content, Image, Nesting, TunnelKind, Via, VolumeSource};
+use netarium_core::model::{
+    self, Access, Content, Image, Nesting, SharedSecret, TunnelKind, Via, VolumeSource,
+};
 use netarium_core::name::Name;
 use netarium_core::object::{self, Encryption, Id, ImageRef, Object, Port, SegmentLink};
 use netarium_core::plan::Step;
@@ -35,6 +37,7 @@ pub(crate) fn node_of(id: &Id) -> Option<&Name> {
         | Id::Route(node, _)
         | Id::Credential(node)
         | Id::Key(node)
+        | Id::Secret(node, _)
         | Id::File(node, _)
         | Id::Init(node)
         | Id::Service(node, _) => Some(node),
@@ -128,6 +131,13 @@ fn describe(object: &Object) -> (String, String) {
         }
         Object::Address(it) => (format!("address {}", it.address), it.interface.to_string()),
         Object::Route(it) => (format!("route {}", it.to), via(&it.via)),
+        Object::Secret(it) => {
+            let whose = match it.secret {
+                SharedSecret::Made => "made by the lab",
+                SharedSecret::Given(_) => "of the lab file",
+            };
+            (format!("secret of {}", it.tunnel), whose.to_owned())
+        }
         Object::Credential(it) => {
             let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();
             ("certificate".to_owned(), addresses.join(", "))

@@ -6,14 +6,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Choice, Refusal, file, wireguard};
+use super::{Choice, Refusal, Subject, file, wireguard};
 use crate::feature::{Feature, Features};
 use crate::firewall::{Guard, Passage};
 use crate::ipsec;
-use crate::model::{Model, Tunnel, TunnelEnd, TunnelKind, Via};
+use crate::model::{Auth, Model, Start, Tunnel, TunnelEnd, TunnelKind, Via};
 use crate::name::{InterfaceName, Name};
 use crate::object::{
-    Authority, Credential, Encryption, NodeService, Object, Objects, Route, Tunnel as TunnelObject,
+    Authority, Credential, Encryption, NodeService, Object, Objects, Route, Secret,
+    Tunnel as TunnelObject,
 };
 
 /// How long the lab's certificates are valid: they should outlive a course.
@@ -81,30 +82,43 @@ fn passage(encryption: Encryption) -> Passage {
 /// The interface that has the address of an end.
 fn outer<'m>(model: &'m Model, end: &TunnelEnd) -> Option<&'m InterfaceName> {
     let interfaces = &model.nodes.get(&end.node)?.interfaces;
-    let has = |address: &ipnet::IpNet| address.addr() == end.address;
+    let has = |address: &IpNet| address.addr() == end.address;
     interfaces.iter().find(|it| it.addresses.iter().any(has)).map(|it| &it.name)
 }
 
-/// Why `tunnel` cannot be opened with these features, if it cannot.
-pub(super) fn refusal(model: &Model, tunnel: &Tunnel, features: &Features) -> Option<Refusal> {
-    let what = format!("tunnel {}", tunnel.name);
-    let missing = match tunnel.kind {
-        TunnelKind::Ipsec(_) => vec![Feature::Esp, Feature::Tun],
-        TunnelKind::Wireguard(_) => vec![Feature::Wireguard, Feature::Tun],
+/// Why a tunnel cannot be on a machine with `features`; nothing if it can.
+pub(super) fn refused(model: &Model, tunnel: &Tunnel, features: &Features) -> Option<Refusal> {
+    let refusal = |missing: &[Feature], why| Refusal {
+        subject: Subject::Tunnel(tunnel.name.clone()),
+        missing: missing.to_vec(),
+        why,
     };
-    if missing.iter().all(|feature| !features.has(*feature)) {
-        return Some(Refusal { what, missing });
-    }
-    if features.has(Feature::Esp) || tunnel.wireguard().is_some() {
+    let TunnelKind::Ipsec(ipsec) = &tunnel.kind else {
+        let missing = [Feature::Wireguard, Feature::Tun];
+        let is_there = missing.iter().any(|it| features.has(*it));
+        return (!is_there).then(|| refusal(&missing, None));
+    };
+    if features.has(Feature::Esp) {
         return None;
     }
-    // The daemon wants an address of the node in each prefix that it is to encrypt, as the source of
-    // its route to the other end.
-    let mut foreign = tunnel.ends().into_iter().filter_map(|end| {
-        let prefix = end.carry.iter().find(|prefix| !has_address_in(model, &end.node, prefix))?;
-        Some(format!("{what}, where {} has no address in {prefix},", end.node))
-    });
-    foreign.next().map(|what| Refusal { what, missing: vec![Feature::Esp] })
+    if !features.has(Feature::Tun) {
+        return Some(refusal(&[Feature::Esp, Feature::Tun], None));
+    }
+    if ipsec.start == Start::Demand {
+        let why = "a daemon that encrypts cannot wait for packets: write start: up".to_owned();
+        return Some(refusal(&[Feature::Esp], Some(why)));
+    }
+    // The daemon's plugin installs a route with a source address from each prefix, or nothing.
+    tunnel.ends().iter().find_map(|end| {
+        let is_foreign =
+            |prefix: &&IpNet| prefix.prefix_len() != 0 && !has_address_in(model, &end.node, prefix);
+        let prefix = end.carry.iter().find(is_foreign)?;
+        let why = format!(
+            "for a daemon that encrypts, {} must have an address of {prefix}, which the tunnel carries",
+            end.node
+        );
+        Some(refusal(&[Feature::Esp], Some(why)))
+    })
 }
 
 fn has_address_in(model: &Model, node: &Name, prefix: &IpNet) -> bool {
@@ -167,6 +181,18 @@ fn add_gateway(objects: &mut Objects, model: &Model, node: &Name, encryption: En
     }));
     if encryption == Encryption::Kernel {
         tunnels.iter().for_each(|tunnel| add_routes(objects, model, node, tunnel));
+    }
+    for tunnel in &tunnels {
+        if let (Some(Auth::Psk(secret)), Some((own, peer))) =
+            (tunnel.ipsec().map(|it| &it.auth), tunnel.seen_from(node))
+        {
+            objects.insert(Object::Secret(Secret {
+                node: node.clone(),
+                tunnel: tunnel.name.clone(),
+                ends: [own.address, peer.address],
+                secret: secret.clone(),
+            }));
+        }
     }
     let daemon = ipsec::strongswan_conf(encryption);
     objects.insert(file(node, ipsec::STRONGSWAN_CONF, daemon.into()));

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::{Choice, is_ipv6};
-use crate::model::{Model, SharedSecret, Tunnel, TunnelEnd};
+use crate::model::{Model, PresharedKey, Tunnel, TunnelEnd};
 use crate::name::{InterfaceName, Name};
 use crate::object::{
     Address, Encryption, InterfaceSysctl, Key, LinkState, NodeService, Object, Objects, SharedKey,
@@ -21,7 +21,7 @@ pub(super) fn add(objects: &mut Objects, model: &Model, choice: &Choice) {
     let mut interfaces: BTreeMap<&Name, BTreeSet<InterfaceName>> = BTreeMap::new();
     for tunnel in model.tunnels.values() {
         let Some(wireguard) = tunnel.wireguard() else { continue };
-        if wireguard.secret == SharedSecret::Shared {
+        if wireguard.secret == PresharedKey::Shared {
             objects.insert(Object::SharedKey(SharedKey { tunnel: tunnel.name.clone() }));
         }
         for end in tunnel.ends() {
@@ -84,6 +84,6 @@ fn add_interface(objects: &mut Objects, tunnel: &Tunnel, end: &TunnelEnd, choice
         endpoint: SocketAddr::new(peer.address, other.port),
         carry: peer.carry.clone(),
         keepalive: wireguard.keepalive,
-        shared: (wireguard.secret == SharedSecret::Shared).then(|| tunnel.name.clone()),
+        shared: (wireguard.secret == PresharedKey::Shared).then(|| tunnel.name.clone()),
     }));
 }

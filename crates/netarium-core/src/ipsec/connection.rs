@@ -1,9 +1,15 @@
 //! The IKE connection of one end of a tunnel, in the words of swanctl.conf(5).
 
 use crate::ipsec::{ROOT_FILE, Section, credential_file};
-use crate::model::{Ipsec, Tunnel, TunnelEnd};
+use crate::model::{Auth, Encapsulation, Ipsec, Start, Tunnel, TunnelEnd};
 use crate::name::Name;
 use crate::object::Encryption;
+
+/// What a daemon does with a connection as soon as it has it.
+pub const START_ACTION: &str = "start_action";
+
+/// The value of [`START_ACTION`] with which it opens the tunnel.
+pub const START: &str = "start";
 
 /// Which end of a tunnel this is.
 #[derive(Clone, Copy)]
@@ -22,16 +28,21 @@ pub fn connection(tunnel: &Tunnel, node: &Name, encryption: Encryption) -> Optio
     let ike = Section::new()
         .value("version", 2)
         .list("local_addrs", [local.address])
-        .list("remote_addrs", [remote.address])
+        .list("remote_addrs", [remote_address(tunnel, remote)])
         .list("proposals", [&ipsec.ike])
-        .followed_by(behaviour(side, encryption))
-        .section("local", local_identity(local))
-        .section("remote", remote_identity(remote))
+        .followed_by(behaviour(ipsec, side, encryption))
+        .section("local", local_identity(ipsec, local))
+        .section("remote", remote_identity(ipsec, remote))
         .section(
             "children",
-            Section::new().section(&tunnel.name, child(ipsec, local, remote, side)),
+            Section::new().section(&tunnel.name, child(tunnel, ipsec, [local, remote], side)),
         );
     Some(Section::new().section(&tunnel.name, ike))
+}
+
+/// Where the other end is. One behind a translation of addresses may be anywhere.
+fn remote_address(tunnel: &Tunnel, remote: &TunnelEnd) -> String {
+    if tunnel.hides(&remote.node) { "%any".to_owned() } else { remote.address.to_string() }
 }
 
 /// The text of [`SWANCTL_CONF`](crate::ipsec::SWANCTL_CONF): the connections of those of `tunnels`
@@ -49,7 +60,7 @@ pub fn swanctl_conf<'a>(
 }
 
 /// How the IKE association behaves.
-fn behaviour(side: Side, encryption: Encryption) -> Section {
+fn behaviour(ipsec: &Ipsec, side: Side, encryption: Encryption) -> Section {
     let section = Section::new()
         // No end of a lab's tunnel changes its address, and without MOBIKE (RFC 4555) the ends do
         // not move to port 4500 unless something between them translates addresses.
@@ -58,33 +69,39 @@ fn behaviour(side: Side, encryption: Encryption) -> Section {
         // other end would keep the routes of the dead association.
         .value("unique", "replace")
         // A peer that is gone is noticed within these seconds and the retransmissions.
-        .value("dpd_delay", "10s")
-        .value("rekey_time", "4h");
+        .value("dpd_delay", format!("{}s", ipsec.dpd))
+        .value("rekey_time", format!("{}s", ipsec.rekey.ike));
     let section = match side {
         // Whoever pulls a cable out of a lab wants the tunnel back when it is in again, however
         // long that took. Only the initiator tries, else the two would cross.
         Side::Initiator => section.value("keyingtries", 0),
         Side::Responder => section,
     };
-    match encryption {
-        Encryption::Kernel => section,
+    match (encryption, ipsec.encapsulation) {
+        (Encryption::Kernel, Encapsulation::Needed) => section,
         // The daemon can send and receive ESP in UDP only (RFC 3948).
-        Encryption::Userspace => section.value("encap", "yes"),
+        (Encryption::Userspace, _) | (_, Encapsulation::Always) => section.value("encap", "yes"),
     }
 }
 
 /// How this end shows who it is. Its identity is its address: that is a subject alternative name
 /// of its certificate, as the other end demands, and unlike the node's name it tells two tunnels
 /// between the same nodes apart when they run between different addresses.
-fn local_identity(end: &TunnelEnd) -> Section {
-    Section::new()
-        .value("auth", "pubkey")
-        .list("certs", [credential_file(&end.node)])
-        .value("id", end.address)
+fn local_identity(ipsec: &Ipsec, end: &TunnelEnd) -> Section {
+    let section = match ipsec.auth {
+        Auth::Certificate => {
+            Section::new().value("auth", "pubkey").list("certs", [credential_file(&end.node)])
+        }
+        Auth::Psk(_) => Section::new().value("auth", "psk"),
+    };
+    section.value("id", end.address)
 }
 
 /// What the other end must show.
-fn remote_identity(end: &TunnelEnd) -> Section {
+fn remote_identity(ipsec: &Ipsec, end: &TunnelEnd) -> Section {
+    if let Auth::Psk(_) = ipsec.auth {
+        return Section::new().value("auth", "psk").value("id", end.address);
+    }
     Section::new()
         .value("auth", "pubkey")
         .value("id", end.address)
@@ -94,19 +111,27 @@ fn remote_identity(end: &TunnelEnd) -> Section {
         .list("cacerts", [ROOT_FILE])
 }
 
-fn child(ipsec: &Ipsec, local: &TunnelEnd, remote: &TunnelEnd, side: Side) -> Section {
+fn child(tunnel: &Tunnel, ipsec: &Ipsec, ends: [&TunnelEnd; 2], side: Side) -> Section {
+    let [local, remote] = ends;
     let section = Section::new()
         .list("local_ts", &local.carry)
         .list("remote_ts", &remote.carry)
         .list("esp_proposals", [&ipsec.esp])
         .value("mode", "tunnel")
-        .value("rekey_time", "1h")
-        // Netarium opens the tunnel when both ends are loaded. `trap` would wait for a packet, which
-        // ESP in user space cannot do, and `start` would race with the other end.
-        .value("start_action", "none");
-    match side {
-        Side::Initiator => section.value("dpd_action", "restart"),
-        Side::Responder => section.value("dpd_action", "clear"),
+        .value("rekey_time", format!("{}s", ipsec.rekey.esp));
+    match (ipsec.start, side) {
+        (Start::Demand, _) => section
+            .value(START_ACTION, "trap")
+            .value("dpd_action", "trap")
+            .value("close_action", "trap"),
+        (Start::Up, Side::Initiator) => {
+            section.value(START_ACTION, START).value("dpd_action", "restart")
+        }
+        (Start::Up, Side::Responder) => {
+            // A daemon that comes back opens what it had, if it knows where the other end is.
+            let start = if tunnel.hides(&remote.node) { "none" } else { START };
+            section.value(START_ACTION, start).value("dpd_action", "clear")
+        }
     }
 }
 
@@ -132,10 +157,7 @@ mod tests {
             name: name(word),
             initiator,
             responder: end("gateway-s", "172.28.28.28", &["10.3.0.0/16"]),
-            kind: TunnelKind::Ipsec(Ipsec {
-                ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
-                esp: "aes256gcm16-ecp384".to_owned(),
-            }),
+            kind: TunnelKind::Ipsec(Ipsec::example()),
         }
     }
 

@@ -39,6 +39,13 @@ const PLUGINS: [&str; 9] = [
     "vici",
 ];
 
+/// What swanctl(8) needs to read our files.
+const SWANCTL_PLUGINS: &str = "random openssl pem";
+
+/// What the daemon does when it has started: see [`LOADED`](crate::ipsec::LOADED).
+const REVIVAL: &str =
+    "test ! -e /etc/swanctl/loaded || exec /usr/sbin/swanctl --load-all --noprompt";
+
 /// What a packet of the daemon's own is marked with, so that it does not go into the tunnel again.
 const MARK: &str = "0x4e45";
 
@@ -61,8 +68,8 @@ pub fn strongswan_conf(encryption: Encryption) -> String {
     let socket = format!("unix://{VICI_SOCKET}");
     Section::new()
         .section("charon", charon(encryption, &socket))
-        // swanctl(8), when people run it by hand.
-        .section("swanctl", Section::new().value("socket", &socket))
+        // swanctl(8), when people run it by hand, or the daemon itself.
+        .section("swanctl", Section::new().value("load", SWANCTL_PLUGINS).value("socket", &socket))
         .to_text()
 }
 
@@ -86,6 +93,8 @@ fn charon(encryption: Encryption, socket: &str) -> Section {
         // Nobody hands out addresses over IKE here.
         .value("install_virtual_ip", "no")
         .section("filelog", Section::new().section("stderr", log()))
+        // One that was killed comes back with its tunnels. The first time it is told them.
+        .section("start-scripts", Section::new().value("netarium", REVIVAL))
         .section("plugins", plugins(encryption, socket))
 }
 
@@ -140,6 +149,11 @@ mod tests {
     #[test]
     fn esp_in_user_space_comes_before_the_kernel() {
         insta::assert_snapshot!(strongswan_conf(Encryption::Userspace));
+    }
+
+    #[test]
+    fn a_daemon_comes_back_with_its_tunnels_if_it_was_told_them() {
+        assert!(REVIVAL.contains(&format!(" {} ", crate::ipsec::LOADED)));
     }
 
     #[test]

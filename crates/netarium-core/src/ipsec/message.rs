@@ -52,6 +52,22 @@ pub fn values_message(values: &[(&str, &str)]) -> Result<Vec<u8>, MessageError> 
     Ok(bytes)
 }
 
+/// The message `load-shared`: a secret that the owners of these identities share. It is made in one
+/// piece, as in [`values_message`].
+///
+/// # Errors
+/// If a value is too long.
+pub fn secret_message(id: &str, owners: [&str; 2], secret: &str) -> Result<Vec<u8>, MessageError> {
+    let mut bytes = values_message(&[("id", id), ("type", "IKE"), ("data", secret)])?;
+    push_key(&mut bytes, LIST_START, "owners")?;
+    for owner in owners {
+        bytes.push(LIST_ITEM);
+        push_value(&mut bytes, "owners", owner)?;
+    }
+    bytes.push(LIST_END);
+    Ok(bytes)
+}
+
 impl Section {
     /// The tree as a message.
     ///
@@ -175,6 +191,17 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_a_message_like_any_other() {
+        let section = Section::new()
+            .value("id", "ike-t")
+            .value("type", "IKE")
+            .value("data", "swordfish")
+            .list("owners", ["10.0.0.1", "fd00::2"]);
+        let bytes = secret_message("ike-t", ["10.0.0.1", "fd00::2"], "swordfish").unwrap();
+        assert_eq!(bytes, section.to_message().unwrap());
+    }
 
     fn tree() -> Section {
         Section::new()

@@ -8,15 +8,17 @@ mod connection;
 mod daemon;
 mod message;
 mod proposal;
+mod secret;
 mod section;
 
 pub use association::{Child, Sa};
-pub use connection::{connection, swanctl_conf};
+pub use connection::{START, START_ACTION, connection, swanctl_conf};
 pub use daemon::{
     CHARON, STRONGSWAN_CONF, VICI_SOCKET, charon_service, service_name, strongswan_conf,
 };
-pub use message::{MessageError, values_message};
+pub use message::{MessageError, secret_message, values_message};
 pub use proposal::{Algorithms, Proposal, allows_any};
+pub use secret::{secret_conf, secret_file, secret_id};
 pub use section::{Item, Key, Section};
 
 use crate::name::Name;
@@ -35,6 +37,10 @@ pub const AUTHORITIES: &str = "/etc/swanctl/x509ca";
 
 /// Where swanctl(8) finds revocation lists.
 pub const REVOCATION_LISTS: &str = "/etc/swanctl/x509crl";
+
+/// The file that says that a daemon has been told its tunnels since its service was started. One
+/// that is started again without being told anything reads them itself.
+pub const LOADED: &str = "/etc/swanctl/loaded";
 
 /// The UDP ports of IKE, and of IKE and ESP behind a translation of addresses (RFC 7296, RFC 3948).
 pub const PORTS: [u16; 2] = [500, 4500];

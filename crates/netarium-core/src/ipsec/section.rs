@@ -13,7 +13,7 @@ pub struct Section(Vec<(Key, Item)>);
 /// The name of a setting or of a section: a word of strongSwan's, or a name of the lab. Neither
 /// has a character that means something in the text. One in a daemon's message is the daemon's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key(pub(super) String);
+pub struct Key(pub(in crate::ipsec) String);
 
 /// What is under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -234,20 +234,20 @@ pub enum Protocol {
 }
 
 impl Check {
-    /// Whether it is called so, alone or followed by who makes it: `NAME (client-a)`.
-    pub fn is_called(&self, name: &str) -> bool {
-        let rest = self.name.strip_prefix(name);
-        rest.is_some_and(|rest| rest.is_empty() || rest == format!(" ({})", self.probe.at()))
-    }
-
-    /// Whether `pattern` picks it: its name, its group, or a pattern with `*` and `?` for either.
+    /// Whether `pattern` picks it: its name, alone or without who makes it (`NAME (client-a)`), its
+    /// group, or a pattern with `*` and `?` for either.
     pub fn fits(&self, pattern: &str) -> bool {
-        let group = self.group.as_deref();
-        self.is_called(pattern)
-            || group == Some(pattern)
-            || fits(pattern, &self.name)
-            || group.is_some_and(|group| fits(pattern, group))
+        picks(pattern, &self.name, self.probe.at(), self.group.as_deref())
     }
+}
+
+/// Whether `pattern` picks what is called `name`, is made by or done to `at`, and is of `group`.
+pub(super) fn picks(pattern: &str, name: &str, at: &Name, group: Option<&str>) -> bool {
+    let rest = name.strip_prefix(pattern);
+    rest.is_some_and(|rest| rest == format!(" ({at})"))
+        || name == pattern
+        || fits(pattern, name)
+        || group.is_some_and(|group| group == pattern || fits(pattern, group))
 }
 
 impl Probe {

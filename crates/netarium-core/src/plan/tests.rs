@@ -166,7 +166,7 @@ fn add_tunnel(objects: &mut Objects, it: &Variation, days: u32) {
         name: name("tunnel"),
         initiator: end(0),
         responder: end(1),
-        kind: TunnelKind::Ipsec(Ipsec { ike: String::new(), esp: String::new() }),
+        kind: TunnelKind::Ipsec(Ipsec::example()),
     };
     objects.insert(Object::Tunnel(Tunnel { tunnel, encryption: Encryption::Kernel }));
 }

@@ -11,6 +11,7 @@ mod firewall;
 mod ground;
 mod images;
 mod interfaces;
+mod ipsec;
 mod names;
 mod nat;
 mod nodes;
@@ -118,11 +119,12 @@ fn model(
         sources,
     };
     let mut nodes = nodes(spec, &images, &mut context, problems);
-    let tunnels = tunnels::resolve(spec, &context, problems);
+    let (tunnels, secrets) = tunnels::resolve(spec, &context, problems);
     wireguard::add_routes(spec, &tunnels, &context, &mut nodes, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
-    let checks = checks::resolve(spec, &context, &tunnels, problems);
-    Some(Model { lab: lab?, segments: context.segments, nodes, tunnels, checks })
+    let (checks, disturbances) = checks::resolve(spec, &context, &tunnels, problems);
+    let segments = context.segments;
+    Some(Model { lab: lab?, segments, nodes, tunnels, checks, disturbances, secrets })
 }
 
 /// What the later stages look things up in.

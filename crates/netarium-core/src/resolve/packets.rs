@@ -96,18 +96,25 @@ pub(super) fn resolve(
             .map(|packets| (packets, comment.clone()))
             .collect();
     }
-    let (from, to) = if way == Way::Input { (peer, own) } else { (own, peer) };
-    let receiver = to.node.clone();
-    let (from, to) = (vec![IpNet::from(from.address)], vec![IpNet::from(to.address)]);
+    let receiver = if way == Way::Input { &own.node } else { &peer.node };
+    let (own, other) = (vec![IpNet::from(own.address)], vec![IpNet::from(peer.address)]);
+    let between = |other: &[IpNet], payload| {
+        let (own, other) = (own.clone(), other.to_vec());
+        let (from, to) = if way == Way::Input { (other, own) } else { (own, other) };
+        (Packets { from, to, payload, ..packets.clone() }, comment.clone())
+    };
+    // One whose address is translated on the way can have any, as others see it.
+    let hidden = tunnel.hides(&peer.node);
+    let mut sorts = Vec::new();
     if tunnel.joins_hosts() {
-        // IKE and ESP are among what the two send each other, unless the match says otherwise.
-        return vec![(Packets { from, to, ..packets }, comment)];
+        sorts.push(between(&other, packets.payload.clone()));
     }
-    outer(tunnel, &receiver)
-        .into_iter()
-        .map(|payload| Packets { from: from.clone(), to: to.clone(), payload, ..packets.clone() })
-        .map(|packets| (packets, comment.clone()))
-        .collect()
+    // IKE and ESP are among what two hosts send each other, unless the match is about some of it.
+    if !tunnel.joins_hosts() || hidden && packets.payload == Payload::Any {
+        let other = if hidden { &[][..] } else { &other };
+        sorts.extend(outer(tunnel, receiver).into_iter().map(|payload| between(other, payload)));
+    }
+    sorts
 }
 
 /// What the two ends of a tunnel send each other, towards `receiver`.

@@ -5,24 +5,21 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Context, Wired, names, segments, wireguard};
-use crate::ipsec;
-use crate::model::{Ipsec, Tunnel, TunnelEnd, TunnelKind, Via};
+use super::{Context, Wired, ipsec, names, segments, wireguard};
+use crate::ipsec as strongswan;
+use crate::model::{Secrets, Tunnel, TunnelEnd, TunnelKind, Via};
 use crate::name::Name;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::spec::{self, Ends, Spec, Word};
 
-/// The proposals of a tunnel that names none.
-const IKE: &str = "aes256gcm16-prfsha384-ecp384";
-const ESP: &str = "aes256gcm16-ecp384";
-
-/// The tunnels that have no problem.
+/// The tunnels that have no problem, and the secrets that are written there.
 pub(super) fn resolve(
     spec: &Spec,
     context: &Context<'_>,
     problems: &mut Problems,
-) -> BTreeMap<Name, Tunnel> {
+) -> (BTreeMap<Name, Tunnel>, Secrets) {
     let mut tunnels = BTreeMap::new();
+    let mut secrets = Secrets::default();
     let mut pairs = BTreeMap::new();
     let mut wireguards = Vec::new();
     for (word, written) in &spec.tunnels {
@@ -31,11 +28,13 @@ pub(super) fn resolve(
         let ends = ends(written.ends(), context, problems);
         let ends = name.zip(ends);
         match written {
-            spec::Tunnel::Ipsec(written) => {
-                let kind = TunnelKind::Ipsec(ipsec(written, problems));
+            spec::Tunnel::Ipsec(of_ipsec) => {
+                let kind = TunnelKind::Ipsec(ipsec::resolve(of_ipsec, problems));
                 if let Some((name, (initiator, responder))) = ends {
                     let tunnel = Tunnel { name: name.clone(), initiator, responder, kind };
                     check_pair(&mut pairs, word.place, &tunnel, problems);
+                    let secret = written.secret().map(|secret| (name.clone(), secret.clone()));
+                    secrets.0.extend(secret);
                     tunnels.insert(name, tunnel);
                 }
             }
@@ -46,14 +45,7 @@ pub(super) fn resolve(
     }
     tunnels.extend(wireguard::resolve(&wireguards, context, problems));
     check_services(spec, &tunnels, problems);
-    tunnels
-}
-
-fn ipsec(written: &spec::Ipsec, problems: &mut Problems) -> Ipsec {
-    Ipsec {
-        ike: proposal(written.ike.as_ref(), IKE, problems),
-        esp: proposal(written.esp.as_ref(), ESP, problems),
-    }
+    (tunnels, secrets)
 }
 
 /// Addresses are the identities of IPsec's ends: of two tunnels between the same two, the second
@@ -87,13 +79,13 @@ fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut 
         let Some(node) = node else { continue };
         let is_ipsec = ipsec_ends.contains(word.value.as_str());
         let names = node.interfaces.iter().filter_map(|it| it.name.as_ref());
-        for word in names.filter(|word| is_ipsec && word.value == ipsec::DEVICE) {
+        for word in names.filter(|word| is_ipsec && word.value == strongswan::DEVICE) {
             let message = format!("a tunnel end has an interface {} already", word.value);
             let hint = "strongSwan's is called that: call yours otherwise";
             problems.add(Problem::new(message).at(word.place).hint(hint));
         }
         let ours = [
-            (is_ipsec, ipsec::service_name()),
+            (is_ipsec, strongswan::service_name()),
             (wireguard_ends.contains(word.value.as_str()), crate::wireguard::service_name()),
         ];
         for service in &node.services {
@@ -105,18 +97,6 @@ fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut 
             }
         }
     }
-}
-
-fn proposal(word: Option<&Word>, default: &str, problems: &mut Problems) -> String {
-    let Some(word) = word else { return default.to_owned() };
-    let part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
-    };
-    if !word.split('-').all(part) {
-        let problem = Problem::new(format!("{:?} is no proposal", word.value)).at(word.place);
-        problems.add(problem.hint(format!("write {default} for example")));
-    }
-    word.value.clone()
 }
 
 fn ends(

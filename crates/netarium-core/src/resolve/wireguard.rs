@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{Context, Wired, segments};
 use crate::model::{
-    Node, Route, SharedSecret, Tunnel, TunnelEnd, TunnelKind, Via, Wireguard, WireguardEnd,
+    Node, PresharedKey, Route, Tunnel, TunnelEnd, TunnelKind, Via, Wireguard, WireguardEnd,
 };
 use crate::name::{InterfaceName, Name};
 use crate::problem::{Place, Placed, Problem, Problems};
@@ -67,8 +67,8 @@ pub(super) fn resolve(
             WireguardEnd { port, addresses: addresses(end, context) }
         });
         let secret = match &it.written.psk {
-            Some(psk) if !psk.value => SharedSecret::None,
-            _ => SharedSecret::Shared,
+            Some(psk) if !psk.value => PresharedKey::None,
+            _ => PresharedKey::Shared,
         };
         let (Some(interface), Some(keepalive)) = (interface, keepalive) else { continue };
         let kind = TunnelKind::Wireguard(Wireguard {

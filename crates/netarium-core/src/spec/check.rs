@@ -68,6 +68,32 @@ pub struct Check {
     /// `all`.
     #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
     pub isolated: Option<Placed<Vec<Word>>>,
+    /// Disturb: kill all processes of this node, which then comes back as `up` would bring it; a
+    /// list for several, one after another. Only with `netarium check --dynamic`.
+    #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
+    pub kill: Option<Placed<Vec<Word>>>,
+    /// Disturb: set this link of a node down and up again; a list for several.
+    #[schemars(with = "Option<schema::OneOrMany<schema::LinkEnd>>")]
+    pub cut: Option<Placed<Vec<Word>>>,
+    /// Disturb: give this tunnel new keys; a list for several.
+    #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
+    pub rekey: Option<Placed<Vec<Word>>>,
+    /// How long a link is cut. Default: `1s`.
+    #[schemars(rename = "for", with = "Option<schema::Duration>")]
+    pub duration: Option<Word>,
+    /// What is transferred while a tunnel is rekeyed, and must not break.
+    #[schemars(with = "Option<During>")]
+    pub during: Option<Placed<During>>,
+    /// Checks that must hold before what was done is undone.
+    #[schemars(with = "Option<schema::OneOrMany<Check>>")]
+    pub meanwhile: Option<Placed<Vec<Self>>>,
+    /// Names or groups of checks that must hold again afterwards, with `*` and `?`. Default: all
+    /// that ask or look at a tunnel.
+    #[schemars(with = "Option<schema::OneOrMany<String>>")]
+    pub then: Option<Placed<Vec<Word>>>,
+    /// How long that may take. Default: `30s`.
+    #[schemars(with = "Option<schema::Duration>")]
+    pub recover: Option<Word>,
     /// How long it may take, `2s` or `500ms`. Default: `5s`; `500ms` where it is `blocked`, and
     /// `1500ms` where it is `dropped`.
     #[schemars(with = "Option<schema::Duration>")]
@@ -75,6 +101,19 @@ pub struct Check {
     /// Where it is.
     #[schemars(skip)]
     pub place: Place,
+}
+
+/// A transfer that lasts as long as something else.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct During {
+    /// The node that asks.
+    #[schemars(with = "schema::Name")]
+    pub from: Word,
+    /// What it gets with HTTP/1.1: one long body, or one after another.
+    #[schemars(with = "schema::HttpUrl")]
+    pub http: Word,
 }
 
 /// What must come of a check.
@@ -126,9 +165,17 @@ impl Check {
         let [udp, http, source, seen_by] =
             ["udp", "http", "source", "seen-by"].map(|key| one(key, problems));
         let [ike, esp, timeout] = ["ike", "esp", "timeout"].map(|key| one(key, problems));
-        let [from, on, tunnel, isolated] = ["from", "on", "tunnel", "isolated"].map(|key| {
+        let [duration, recover] = ["for", "recover"].map(|key| one(key, problems));
+        let mut many = |key| {
             let tree = table.take(key)?;
             Some(Placed { value: words(key, tree, problems), place: tree.place })
+        };
+        let [from, on, tunnel, isolated] = ["from", "on", "tunnel", "isolated"].map(&mut many);
+        let [kill, cut, rekey, then] = ["kill", "cut", "rekey", "then"].map(&mut many);
+        let during = table.take("during").and_then(|tree| During::read(tree, problems));
+        let meanwhile = table.take("meanwhile").map(|tree| {
+            let items = items(tree).iter().filter_map(|item| Self::read(item, problems));
+            Placed { value: items.collect(), place: tree.place }
         });
         let expect = table.take("expect").and_then(|tree| Expect::read(tree, problems));
         let only = table.take("only");
@@ -152,18 +199,40 @@ impl Check {
             ike,
             esp,
             isolated,
+            kill,
+            cut,
+            rekey,
+            duration,
+            during,
+            meanwhile,
+            then,
+            recover,
             timeout,
             place,
         })
     }
 }
 
-fn protocols(tree: &Tree, problems: &mut Problems) -> Vec<Placed<Protocol>> {
-    let items = match &tree.value {
+impl During {
+    fn read(tree: &Tree, problems: &mut Problems) -> Option<Placed<Self>> {
+        let mut table = Table::open("during", tree, problems)?;
+        let from = table.need("from", problems).and_then(|tree| word("from", tree, problems));
+        let http = table.need("http", problems).and_then(|tree| word("http", tree, problems));
+        table.close(problems);
+        Some(Placed { value: Self { from: from?, http: http? }, place: tree.place })
+    }
+}
+
+/// The items of a list, or the one thing that is there.
+fn items(tree: &Tree) -> &[Tree] {
+    match &tree.value {
         Value::List(items) => items.as_slice(),
         _ => std::slice::from_ref(tree),
-    };
-    items.iter().filter_map(|item| choice("protocol", item, &PROTOCOLS, problems)).collect()
+    }
+}
+
+fn protocols(tree: &Tree, problems: &mut Problems) -> Vec<Placed<Protocol>> {
+    items(tree).iter().filter_map(|item| choice("protocol", item, &PROTOCOLS, problems)).collect()
 }
 
 impl Expect {

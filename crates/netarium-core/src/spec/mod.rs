@@ -18,16 +18,18 @@ use std::str;
 
 use schemars::JsonSchema;
 
-pub use check::{Answer, Check, Expect};
+pub use check::{Answer, Check, During, Expect};
 pub use file::{File, Volume};
 pub use firewall::{Firewall, Hook, Match, Nat, Rule};
 pub use node::{Interface, Limits, Node, Route};
 pub use segment::{Recipe, Segment};
 pub use service::{Ready, Service};
-pub use tunnel::{Authentication, Ends, Ipsec, Tunnel, TunnelEnd, Wireguard};
+pub use tunnel::{Authentication, Ends, Ipsec, Rekey, Tunnel, TunnelEnd, Wireguard};
 
 use self::decode::{Table, entries, list, word};
 use self::tree::Tree;
+use crate::desired::Subject;
+use crate::name::Name;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::schema;
 
@@ -85,6 +87,19 @@ pub fn parse(bytes: &[u8]) -> Result<Spec, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = read(bytes, &mut problems).map_err(|problem| vec![problem])?;
     if problems.is_empty() { Ok(spec) } else { Err(problems.finish(&spec.source)) }
+}
+
+/// Where a lab file gives a part of the lab its name.
+pub fn place_of(text: &[u8], subject: &Subject) -> Option<Place> {
+    let spec = read(text, &mut Problems::default()).ok()?;
+    fn find<T>(named: &Named<T>, name: &Name) -> Option<Place> {
+        named.iter().find(|(word, _)| word.value == name.as_str()).map(|(word, _)| word.place)
+    }
+    match subject {
+        Subject::Segment(name) => find(&spec.segments, name),
+        Subject::Node(name) => find(&spec.nodes, name),
+        Subject::Tunnel(name) => find(&spec.tunnels, name),
+    }
 }
 
 /// Reads what can be read of a lab file.

@@ -1,10 +1,13 @@
 //! Tunnels, as written.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 
 use super::Word;
-use super::decode::{Table, list, number, truth, word, words};
+use super::decode::{Table, choice, list, number, truth, word, words};
 use super::tree::{Tree, Value};
+use crate::model::Start;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::schema;
 
@@ -36,6 +39,16 @@ impl Tunnel {
         ipsec.map(Self::Ipsec).or(wireguard.map(Self::Wireguard)).filter(|_| named == 1)
     }
 
+    /// The secret that is written there.
+    pub fn secret(&self) -> Option<&String> {
+        match self {
+            Self::Ipsec(Ipsec { auth: Some(Authentication::Secret(word)), .. }) => {
+                Some(&word.value)
+            }
+            Self::Ipsec(_) | Self::Wireguard(_) => None,
+        }
+    }
+
     /// What all kinds have: the two ends, and what is behind each.
     pub fn ends(&self) -> Ends<'_> {
         match self {
@@ -61,18 +74,44 @@ pub struct Ipsec {
     /// Default: nothing; the tunnel carries what the two ends send each other.
     #[schemars(with = "Option<[schema::OneOrMany<schema::SegmentOrPrefix>; 2]>")]
     pub carry: Option<Vec<Vec<Word>>>,
-    /// How the ends know each other. Default: `certificate`, issued by the lab.
-    #[schemars(with = "Option<Authentication>")]
-    pub auth: Option<Placed<Authentication>>,
+    /// How the ends know each other: `certificate`, issued by the lab; `psk`, a secret that the lab
+    /// makes; or a secret of your own. Default: `certificate`.
+    #[schemars(with = "Option<schema::AuthForm>")]
+    pub auth: Option<Authentication>,
     /// The IKE proposal in strongSwan's words. Default: `aes256gcm16-prfsha384-ecp384`.
     #[schemars(with = "Option<schema::Proposal>")]
     pub ike: Option<Word>,
     /// The ESP proposal in strongSwan's words. Default: `aes256gcm16-ecp384`.
     #[schemars(with = "Option<schema::Proposal>")]
     pub esp: Option<Word>,
+    /// When it is opened: `up`, with the lab, or on `demand`, when there is something to carry.
+    /// Default: `up`.
+    #[schemars(with = "Option<Start>")]
+    pub start: Option<Placed<Start>>,
+    /// How long keys are used. Default: 4 hours for IKE, 1 hour for ESP.
+    pub rekey: Option<Rekey>,
+    /// After how much silence an end asks whether the other is still there. Default: `10s`.
+    #[schemars(with = "Option<schema::Period>")]
+    pub dpd: Option<Word>,
+    /// `true`: ESP always goes in UDP. Default: only where it must.
+    #[schemars(with = "Option<bool>")]
+    pub encap: Option<Placed<bool>>,
     /// Where it is.
     #[schemars(skip)]
     pub place: Place,
+}
+
+/// How long keys are used before they are made anew.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Rekey {
+    /// Those of the IKE association. Default: `4h`.
+    #[schemars(with = "Option<schema::Period>")]
+    pub ike: Option<Word>,
+    /// Those of the ESP associations. Default: `1h`.
+    #[schemars(with = "Option<schema::Period>")]
+    pub esp: Option<Word>,
 }
 
 /// A WireGuard tunnel.
@@ -116,12 +155,29 @@ pub struct Ends<'a> {
 }
 
 /// How the ends of a tunnel know each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
+#[derive(Clone)]
+#[non_exhaustive]
 pub enum Authentication {
     /// By X.509 certificates from the lab's own authority.
     Certificate,
+    /// By a secret that the lab makes.
+    Psk,
+    /// By this secret.
+    Secret(Word),
 }
+
+/// A secret is never shown.
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "Certificate",
+            Self::Psk => "Psk",
+            Self::Secret(_) => "Secret",
+        })
+    }
+}
+
+const STARTS: [(&str, Start); 2] = [("up", Start::Up), ("demand", Start::Demand)];
 
 /// One end of a tunnel in its long form.
 #[derive(Clone, Debug, JsonSchema)]
@@ -135,6 +191,10 @@ pub struct TunnelEnd {
     /// one on the segment of its gateway.
     #[schemars(with = "Option<schema::Address>")]
     pub address: Option<Word>,
+    /// `true`: somebody between the ends translates its address, so that the other end does not
+    /// know it. Only for the first end, which opens the tunnel. Default: `false`.
+    #[schemars(with = "Option<bool>")]
+    pub nat: Option<Placed<bool>>,
 }
 
 impl Ipsec {
@@ -151,9 +211,13 @@ impl Ipsec {
         let auth = table.take("auth").and_then(|tree| Authentication::read(tree, problems));
         let ike = table.take("ike").and_then(|tree| word("ike", tree, problems));
         let esp = table.take("esp").and_then(|tree| word("esp", tree, problems));
+        let start = table.take("start").and_then(|tree| choice("start", tree, &STARTS, problems));
+        let rekey = table.take("rekey").and_then(|tree| Rekey::read(tree, problems));
+        let dpd = table.take("dpd").and_then(|tree| word("dpd", tree, problems));
+        let encap = table.take("encap").and_then(|tree| truth("encap", tree, problems));
         let place = table.place;
         table.close(problems);
-        Some(Self { between: between?, carry, auth, ike, esp, place })
+        Some(Self { between: between?, carry, auth, ike, esp, start, rekey, dpd, encap, place })
     }
 }
 
@@ -207,27 +271,47 @@ fn two<'t>(key: &str, tree: &'t Tree, problems: &mut Problems) -> &'t [Tree] {
 }
 
 impl Authentication {
-    fn read(tree: &Tree, problems: &mut Problems) -> Option<Placed<Self>> {
-        let word = word("auth", tree, problems)?;
-        if word.value == "certificate" {
-            return Some(Placed { value: Self::Certificate, place: word.place });
+    fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
+        if let Value::Table(_) = tree.value {
+            let mut table = Table::open("auth", tree, problems)?;
+            let secret = table.need("psk", problems).and_then(|tree| word("psk", tree, problems));
+            table.close(problems);
+            return secret.map(Self::Secret);
         }
-        let problem = Problem::new(format!("auth {} is not to be had", word.value));
-        let hint = "certificate is the only one for now, and the default";
-        problems.add(problem.at(word.place).hint(hint));
-        None
+        let word = word("auth", tree, problems)?;
+        match word.value.as_str() {
+            "certificate" => Some(Self::Certificate),
+            "psk" => Some(Self::Psk),
+            _ => {
+                let problem = Problem::new("auth is certificate, psk or {psk: TEXT}");
+                problems.add(problem.at(word.place));
+                None
+            }
+        }
+    }
+}
+
+impl Rekey {
+    fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
+        let mut table = Table::open("rekey", tree, problems)?;
+        let mut take = |key| table.take(key).and_then(|tree| word(key, tree, problems));
+        let (ike, esp) = (take("ike"), take("esp"));
+        table.close(problems);
+        Some(Self { ike, esp })
     }
 }
 
 impl TunnelEnd {
     fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
         if let Value::Scalar(_) = tree.value {
-            return Some(Self { node: word("node", tree, problems)?, address: None });
+            let node = word("node", tree, problems)?;
+            return Some(Self { node, address: None, nat: None });
         }
         let mut table = Table::open("a tunnel end", tree, problems)?;
         let node = table.need("node", problems).and_then(|tree| word("node", tree, problems));
         let address = table.take("address").and_then(|tree| word("address", tree, problems));
+        let nat = table.take("nat").and_then(|tree| truth("nat", tree, problems));
         table.close(problems);
-        Some(Self { node: node?, address })
+        Some(Self { node: node?, address, nat })
     }
 }

@@ -14,7 +14,7 @@ pub use isolated::{Attempt, Isolation, isolated};
 pub use only::{Finding, Heard, MOST_SAMPLES, only};
 pub use tunnel::{End, Handshake, WireguardEnd, tunnel, wireguard};
 
-use crate::model::{Answer, Probe, Reach, Source, TunnelState};
+use crate::model::{Answer, Deed, Disturbance, Probe, Reach, Source, TunnelState};
 use crate::outcome::{Icmp, LONGEST_BODY, Outcome, Reached, Reason, Response};
 
 /// How many characters of a body are shown.
@@ -165,6 +165,28 @@ pub fn expected(probe: &Probe) -> String {
         }
         None => wanted,
     }
+}
+
+/// What must be true after something was done to the lab, in words.
+pub fn expected_after(disturbance: &Disturbance) -> String {
+    let Disturbance { deed, meanwhile, then, recover, .. } = disturbance;
+    let deed = match deed {
+        Deed::Kill { node } => format!("{node} comes back"),
+        Deed::Cut { node, interface, .. } => format!("{node}:{interface} is up again"),
+        Deed::Rekey { tunnel, during: None, .. } => format!("{tunnel} has new keys"),
+        Deed::Rekey { tunnel, during: Some(transfer), .. } => {
+            format!("{tunnel} has new keys, and no transfer to {} breaks", transfer.from)
+        }
+    };
+    let count = |number: usize| {
+        if number == 1 { "1 check holds".to_owned() } else { format!("{number} checks hold") }
+    };
+    let meanwhile = match meanwhile.len() {
+        0 => String::new(),
+        number => format!("meanwhile {}; ", count(number)),
+    };
+    let within = time(f64::from(*recover));
+    format!("{meanwhile}{deed}, and {} again within {within}", count(then.len()))
 }
 
 fn answered(expect: Reach, what: &str, whom: &str) -> String {

@@ -103,3 +103,58 @@ fn a_check_of_isolation_names_nodes() {
         ),
     ]);
 }
+
+#[test]
+fn a_check_that_disturbs_names_what_and_what_must_hold() {
+    let tunnels = "\ntunnels: {t: {ipsec: {between: [x, y], carry: [10.1.0.0/16, 10.2.0.0/16]}}}\n";
+    let said = |checks: &str, expected: &[&str]| {
+        let yaml = format!("{}{tunnels}checks: [{checks}]", base!());
+        assert_said(&[(yaml.as_str(), expected)]);
+    };
+    said("{kill: z}", &["4:17: unknown node z (there are x, y, lonely, twice, six)"]);
+    said(
+        "{kill: x, for: 2s, during: {from: x, http: 'http://y'}, timeout: 1s, expect: blocked}",
+        &[
+            "4:25: for means nothing in a check with kill",
+            "4:37: during means nothing in a check with kill",
+            "4:75: timeout means nothing in a check that disturbs (recover says how long it may take)",
+            "4:87: expect means nothing in a check that disturbs",
+        ],
+    );
+    said(
+        "{cut: x}, {cut: 'x:b'}, {cut: 'w:a', recover: soon}",
+        &[
+            "4:16: x does not say which link is cut (write NODE:SEGMENT or NODE:INTERFACE)",
+            "4:26: unknown link of x b (there are a, eth0)",
+            "4:40: unknown node w (there are x, y, lonely, twice, six)",
+            "4:56: soon is no time for a check (write 2s or 500ms; an hour is the most)",
+        ],
+    );
+    said(
+        "{rekey: u}, {rekey: t, during: {from: x}, meanwhile: {from: x, ping: y}}",
+        &[
+            "4:18: unknown tunnel u (there is only t)",
+            "4:41: during has no http",
+            "4:63: meanwhile means nothing in a check with rekey",
+        ],
+    );
+    said(
+        "{kill: x, then: [near, far]}, {from: x, ping: y, name: near}",
+        &[
+            "4:33: no check that asks or is of a tunnel is called \"far\" (write the name or group of another check)",
+        ],
+    );
+    said(
+        "{kill: x, meanwhile: [{kill: y}, {on: a, only: []}, {from: x, ping: z}], recover: 1s}",
+        &[
+            "4:39: kill means nothing within another check",
+            "4:57: only means nothing within another check (all segments that a check names are listened to anyway)",
+            "4:78: unknown node z (there are x, y, lonely, twice, six)",
+        ],
+    );
+    said(
+        "{kill: x, ping: y}",
+        &["4:17: a check does one thing, not both ping and kill (write a second check)"],
+    );
+    said("{ping: y, from: x, then: a}", &["4:35: then means nothing in a check that asks"]);
+}

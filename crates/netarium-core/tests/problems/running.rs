@@ -211,10 +211,53 @@ fn tunnels_are_checked() {
                 "\ntunnels: {t: {ipsec: {between: [x, y], carry: [a, c], auth: psk, ike: 'aes128; evil'}}}"
             ),
             &[
-                "3:61: auth psk is not to be had (certificate is the only one for now, and the default)",
                 r#"3:71: "aes128; evil" is no proposal (write aes256gcm16-prfsha384-ecp384 for example)"#,
             ],
         ),
+    ]);
+}
+
+#[test]
+fn what_is_special_to_ipsec_is_checked() {
+    macro_rules! tunnel {
+        ($more:literal) => {
+            concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, y], ", $more, "}}}")
+        };
+    }
+    assert_said(&[
+        (
+            tunnel!("auth: psk, start: demand, rekey: {ike: 10s, esp: 7d}, dpd: 1s, encap: true"),
+            &[],
+        ),
+        (tunnel!("auth: {psk: 12345}"), &[]),
+        (tunnel!("auth: pks"), &["3:46: auth is certificate, psk or {psk: TEXT}"]),
+        (
+            tunnel!("auth: {psk: ''}"),
+            &[
+                "3:52: a secret of 0 bytes is not possible (it has 1 to 256; write auth: psk to have one made)",
+            ],
+        ),
+        (
+            tunnel!("auth: {secret: a}"),
+            &["3:46: auth has no psk", "3:47: unknown key secret in auth (there is only psk)"],
+        ),
+        (tunnel!("start: later"), &["3:47: unknown start later (there are up, demand)"]),
+        (
+            tunnel!("rekey: {ike: 9s, esp: 8d}"),
+            &[
+                "3:53: 9s is not possible (it is 10 to 604800 s)",
+                "3:62: 8d is not possible (it is 10 to 604800 s)",
+            ],
+        ),
+        (tunnel!("dpd: 10"), &["3:45: 10 is no time (write 10s, 5m, 4h or 1d)"]),
+        (tunnel!("encap: maybe"), &["3:47: encap is true or false, not maybe"]),
+        (
+            concat!(base!(), "\ntunnels: {t: {ipsec: {between: [x, {node: y, nat: true}]}}}"),
+            &[
+                "3:51: nobody could find y (name it first: it must be the one that opens the tunnel)",
+            ],
+        ),
+        (concat!(base!(), "\ntunnels: {t: {ipsec: {between: [{node: x, nat: true}, y]}}}"), &[]),
     ]);
 }
 
@@ -224,13 +267,13 @@ fn checks_are_checked() {
         (
             concat!(base!(), "\nchecks: [{}]"),
             &[
-                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, or isolated)",
+                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, isolated, kill, cut or rekey)",
             ],
         ),
         (
             concat!(base!(), "\nchecks: [{from: x}]"),
             &[
-                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, or isolated)",
+                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, isolated, kill, cut or rekey)",
             ],
         ),
         (

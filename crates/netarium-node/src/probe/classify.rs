@@ -145,7 +145,13 @@ fn describe(packet: &Packet<'_>) -> (Kind, String) {
         ip_number::TCP => (Kind::Tcp, tcp_line(payload.get(13).copied().filter(|_| readable))),
         ip_number::UDP if readable => udp(payload),
         ip_number::UDP => plain(Kind::Udp, "UDP, a later fragment"),
-        ip_number::ICMP if readable => (Kind::Icmp, icmp_line("ICMP", payload, [8, 0])),
+        ip_number::ICMP if readable => {
+            let line = icmp_line("ICMP", payload, [8, 0]);
+            match payload.first() {
+                Some(3 | 4 | 11 | 12) => error(payload, line),
+                _ => (Kind::Icmp, line),
+            }
+        }
         ip_number::IPV6_ICMP if readable => icmpv6(payload),
         ip_number::ICMP | ip_number::IPV6_ICMP => plain(Kind::Icmp, "ICMP, a later fragment"),
         other => (Kind::Other, format!("IP protocol {}", other.0)),
@@ -190,6 +196,30 @@ fn wireguard(content: &[u8], length: u16) -> Option<&'static str> {
     }
 }
 
+/// What an ICMP error is: it belongs to what it is about, if that is IKE or ESP. A router that cannot
+/// pass on a tunnel's packets says so, and nothing plain is in that.
+fn error(payload: &[u8], line: String) -> (Kind, String) {
+    let about = payload.get(8..).and_then(|quoted| {
+        let (protocol, inside) = match quoted.first()? >> 4 {
+            4 => (*quoted.get(9)?, quoted.get(usize::from(quoted[0] & 0x0f) * 4..)?),
+            6 => (*quoted.get(6)?, quoted.get(40..)?),
+            _ => return None,
+        };
+        match IpNumber(protocol) {
+            ip_number::ENCAPSULATING_SECURITY_PAYLOAD => Some((Kind::Esp, esp_line(inside))),
+            // Whoever passes on no more than the ports has passed on enough.
+            ip_number::UDP => Some(udp(inside)),
+            _ => None,
+        }
+    });
+    match about {
+        Some((kind @ (Kind::Ike | Kind::Esp | Kind::Wireguard), what)) => {
+            (kind, format!("{line} about {what}"))
+        }
+        _ => (Kind::Icmp, line),
+    }
+}
+
 fn icmpv6(payload: &[u8]) -> (Kind, String) {
     let ndp = |what: &str| (Kind::Ndp, format!("ICMPv6 {what}"));
     let group = |what: &str| (Kind::Group, format!("ICMPv6 {what}"));
@@ -202,6 +232,7 @@ fn icmpv6(payload: &[u8]) -> (Kind, String) {
         Some(130) => group("multicast listener query"),
         Some(131 | 143) => group("multicast listener report"),
         Some(132) => group("multicast listener done"),
+        Some(1..=4) => error(payload, icmp_line("ICMPv6", payload, [128, 129])),
         _ => (Kind::Icmp, icmp_line("ICMPv6", payload, [128, 129])),
     }
 }

@@ -184,3 +184,30 @@ fn what_is_cut_off_is_still_known_and_nothing_is_too_short_to_look_at() {
         (Kind::Other, "ether type 0x88cc, 60 bytes".into())
     );
 }
+
+#[test]
+fn an_icmp_error_about_a_tunnels_packet_belongs_to_it() {
+    let quoted = |protocol: u8, payload: &[u8]| {
+        let mut packet = vec![0x45, 0, 0, 84, 0, 0, 0, 0, 64, protocol, 0, 0];
+        packet.extend(A);
+        packet.extend(B);
+        packet.extend(payload);
+        let mut frame = Vec::new();
+        let mut error = vec![3, 0, 0, 0, 0, 0, 0, 0];
+        error.extend(packet);
+        let step = ethernet().ipv4(B, A, 64);
+        step.write(&mut frame, ip_number::ICMP, &error).unwrap();
+        Classifier::default().look(&frame)
+    };
+    let udp = |port: u16| [port.to_be_bytes(), port.to_be_bytes(), [0, 20], [0, 0]].concat();
+    let esp = quoted(50, &[0, 0, 0, 1, 0, 0, 0, 2]);
+    assert_eq!(esp.kind, Kind::Esp);
+    assert!(esp.line.contains("ICMP type 3 code 0 about ESP spi 0x00000001"), "{}", esp.line);
+    assert_eq!(quoted(17, &udp(500)).kind, Kind::Ike);
+    assert_eq!(quoted(17, &[udp(4500), vec![1, 2, 3, 4]].concat()).kind, Kind::Esp);
+    for (protocol, payload) in [(17, udp(53)), (1, vec![8, 0, 0, 0]), (6, udp(500)), (50, vec![])] {
+        let seen = quoted(protocol, &payload);
+        let wanted = if protocol == 50 { Kind::Esp } else { Kind::Icmp };
+        assert_eq!(seen.kind, wanted, "{protocol}: {}", seen.line);
+    }
+}

@@ -2,15 +2,17 @@
 //!
 //! All checks run side by side, each with its own deadline, by programs in the nodes: `ask` for
 //! those that ask from a node, `listen` for those that listen to a segment while the others ask.
-//! What an outcome means is decided in [`netarium_core::verdict`].
+//! Those that disturb the lab come after them, one by one: `disturb`. What an outcome means is decided in [`netarium_core::verdict`].
 
 mod ask;
+mod disturb;
 mod isolated;
 mod listen;
 mod logs;
 mod neighbours;
 mod probe;
 mod result;
+mod transfer;
 mod tunnel;
 mod watch;
 
@@ -18,16 +20,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use netarium_core::model::{Check, Model, Probe};
+use netarium_core::model::{Check, Disturbance, Model, Probe};
 use netarium_core::name::Name;
 use netarium_core::verdict;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use self::disturb::disturb;
 pub use self::logs::LogTail;
 pub use self::result::{CheckKind, CheckResult};
 
-use self::listen::Listening;
+use self::listen::{Ears, Listening};
 use self::result::Found;
 use crate::lab::{Lab, State};
 
@@ -101,15 +104,11 @@ pub async fn check(
     selection: &Selection,
     report: &(dyn Fn(&CheckResult) + Sync),
 ) -> Result<Vec<CheckResult>, CheckError> {
-    match lab.state() {
-        State::Up => {}
-        State::Down => return Err(CheckError::NotUp(lab.name().clone())),
-        State::Killed => return Err(CheckError::Killed(lab.name().clone())),
-    }
-    let chosen = choose(&model.checks, selection)?;
+    running(lab)?;
+    let chosen = choose(model, selection)?;
     let limit = Arc::new(Semaphore::new(AT_ONCE));
     let began = Instant::now();
-    let listening = Listening::begin(lab.folder(), model, &chosen, &limit).await;
+    let listening = Listening::begin(lab.folder(), model, &chosen, Ears::Senders, &limit).await;
     let model = Arc::new(model.clone());
     let mut results = BTreeMap::new();
     let mut making = JoinSet::new();
@@ -144,6 +143,15 @@ pub async fn check(
     Ok(results.into_values().collect())
 }
 
+/// Sees that the lab is up.
+fn running(lab: &Lab) -> Result<(), CheckError> {
+    match lab.state() {
+        State::Up => Ok(()),
+        State::Down => Err(CheckError::NotUp(lab.name().clone())),
+        State::Killed => Err(CheckError::Killed(lab.name().clone())),
+    }
+}
+
 /// Makes a check that does not listen.
 async fn make(lab: &Lab, model: &Model, check: &Check) -> Found {
     match &check.probe {
@@ -174,33 +182,56 @@ async fn next<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
     }
 }
 
-/// The selected checks, in the order of the lab file.
+/// The selected checks, in the order of the lab file, without those that disturb.
 ///
 /// # Errors
-/// If a pattern picks none.
-pub fn choose<'a>(
-    checks: &'a [Check],
+/// If a pattern picks none, and nothing that disturbs either.
+pub fn choose<'a>(model: &'a Model, selection: &Selection) -> Result<Vec<&'a Check>, CheckError> {
+    let patterns = known_patterns(model, selection)?;
+    let wanted = |check: &&Check| patterns.is_none_or(|all| all.iter().any(|it| check.fits(it)));
+    Ok(model.checks.iter().filter(wanted).collect())
+}
+
+/// The selected dynamic checks, in the order of the lab file.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_disturbances<'a>(
+    model: &'a Model,
     selection: &Selection,
-) -> Result<Vec<&'a Check>, CheckError> {
-    let Selection::Matching(patterns) = selection else { return Ok(checks.iter().collect()) };
+) -> Result<Vec<&'a Disturbance>, CheckError> {
+    let patterns = known_patterns(model, selection)?;
+    let wanted =
+        |it: &&Disturbance| patterns.is_none_or(|all| all.iter().any(|pattern| it.fits(pattern)));
+    Ok(model.disturbances.iter().filter(wanted).collect())
+}
+
+/// The patterns of a selection; none if it is of all.
+fn known_patterns<'s>(
+    model: &Model,
+    selection: &'s Selection,
+) -> Result<Option<&'s [String]>, CheckError> {
+    let Selection::Matching(patterns) = selection else { return Ok(None) };
+    let Model { checks, disturbances, .. } = model;
     for pattern in patterns {
-        if !checks.iter().any(|check| check.fits(pattern)) {
-            let known = checks.iter().map(|check| check.name.clone()).collect();
-            return Err(CheckError::Unknown {
-                pattern: pattern.clone(),
-                known,
-                groups: groups(checks),
-            });
+        let is_known = checks.iter().any(|check| check.fits(pattern))
+            || disturbances.iter().any(|it| it.fits(pattern));
+        if !is_known {
+            let names = checks.iter().map(|check| &check.name);
+            let known = names.chain(disturbances.iter().map(|it| &it.name)).cloned().collect();
+            let (pattern, groups) = (pattern.clone(), groups(model));
+            return Err(CheckError::Unknown { pattern, known, groups });
         }
     }
-    let wanted = |check: &&Check| patterns.iter().any(|pattern| check.fits(pattern));
-    Ok(checks.iter().filter(wanted).collect())
+    Ok(Some(patterns))
 }
 
 /// The groups of checks, each once, in the order of the lab file.
-fn groups(checks: &[Check]) -> Vec<String> {
+fn groups(model: &Model) -> Vec<String> {
     let mut groups: Vec<String> = Vec::new();
-    for group in checks.iter().filter_map(|check| check.group.as_ref()) {
+    let of_checks = model.checks.iter().map(|check| check.group.as_ref());
+    let all = of_checks.chain(model.disturbances.iter().map(|it| it.group.as_ref()));
+    for group in all.flatten() {
         if !groups.contains(group) {
             groups.push(group.clone());
         }
@@ -222,12 +253,13 @@ checks:
   - {from: [a, b], ping: 10.0.0.1, name: alive}
   - {from: a, ping: b, group: reach}
   - {on: lan, only: [icmp], group: wire}
+  - {kill: a, group: change}
 ";
 
     fn chosen(names: &[&str]) -> Result<Vec<String>, String> {
         let model = netarium_core::resolve::load(LAB.as_bytes(), "two").unwrap();
         let patterns = names.iter().map(|&name| name.to_owned()).collect();
-        let chosen = choose(&model.checks, &Selection::Matching(patterns));
+        let chosen = choose(&model, &Selection::Matching(patterns));
         let names = |checks: Vec<&Check>| checks.iter().map(|it| it.name.clone()).collect();
         chosen.map(names).map_err(|error| error.hint().unwrap_or_default())
     }
@@ -241,7 +273,9 @@ checks:
         assert_eq!(chosen(&["wire", "reach"]), Ok(all[2..].to_vec()));
         assert_eq!(chosen(&["*pings*", "wi?e"]), Ok(all[2..].to_vec()));
         assert_eq!(chosen(&["*"]), Ok(all.to_vec()));
-        let there_are = format!("there are: {}; and the groups reach; wire", all.join("; "));
+        assert_eq!(chosen(&["change"]), Ok(vec![]));
+        let names = format!("{}; a is killed", all.join("; "));
+        let there_are = format!("there are: {names}; and the groups reach; wire; change");
         for unknown in ["aliv", "x*"] {
             assert_eq!(chosen(&["alive", unknown]), Err(there_are.clone()));
         }

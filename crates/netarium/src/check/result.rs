@@ -1,8 +1,8 @@
 //! What became of a check.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use netarium_core::model::{Check, Probe};
+use netarium_core::model::{Check, Deed, Disturbance, Probe};
 use netarium_core::name::Name;
 use netarium_core::verdict;
 use serde::Serialize;
@@ -36,6 +36,9 @@ pub struct CheckResult {
     pub attempts: Option<u32>,
     /// How long it took, in milliseconds.
     pub millis: f64,
+    /// If it disturbed the lab, how long after that was undone all was as before, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered_after: Option<f64>,
     /// If it failed, what services of the nodes that have to do with it wrote last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<LogTail>,
@@ -60,12 +63,46 @@ pub enum CheckKind {
     Tunnel,
     /// Looking for ways to the machine.
     Isolated,
+    /// A node is killed and comes back.
+    Kill,
+    /// A link goes down and comes up.
+    Cut,
+    /// A tunnel gets new keys.
+    Rekey,
 }
 
 impl CheckResult {
     /// The result of a check that passed, and nothing more to say about it.
     pub fn passed(check: &Check) -> Self {
         Found::once(true, String::new()).result_of(check, Instant::now())
+    }
+
+    /// The result of something that was done to the lab, beginning at `began`.
+    pub(super) fn of_disturbance(
+        disturbance: &Disturbance,
+        passed: bool,
+        seen: String,
+        began: Instant,
+        recovered: Option<Duration>,
+    ) -> Self {
+        Self {
+            name: disturbance.name.clone(),
+            group: disturbance.group.clone(),
+            kind: match disturbance.deed {
+                Deed::Kill { .. } => CheckKind::Kill,
+                Deed::Cut { .. } => CheckKind::Cut,
+                Deed::Rekey { .. } => CheckKind::Rekey,
+            },
+            at: disturbance.deed.at().clone(),
+            passed,
+            expected: verdict::expected_after(disturbance),
+            seen,
+            samples: Vec::new(),
+            attempts: None,
+            millis: millis(began.elapsed()),
+            recovered_after: recovered.map(millis),
+            logs: Vec::new(),
+        }
     }
 }
 
@@ -114,13 +151,14 @@ impl Found {
             seen: self.seen,
             samples: self.samples,
             attempts: self.attempts,
-            millis: millis_since(began),
+            millis: millis(began.elapsed()),
+            recovered_after: None,
             logs: Vec::new(),
         }
     }
 }
 
 /// To the microsecond.
-fn millis_since(began: Instant) -> f64 {
-    (began.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }

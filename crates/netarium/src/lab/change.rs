@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use netarium_core::model::Limits;
+use netarium_core::model::{Limits, Secrets};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Object};
 use netarium_core::plan::Step;
@@ -27,6 +27,10 @@ pub(super) struct Work<'a> {
     /// Nodes with services that may not be ready yet, whatever the steps are.
     pub(super) unready: BTreeSet<Name>,
     pub(super) patience: Duration,
+    /// Those of the lab file.
+    pub(super) secrets: &'a Secrets,
+    /// The node that gets a new certificate, whatever became of the last one.
+    pub(super) renewed: Option<&'a Name>,
     pub(super) report: Report<'a>,
 }
 
@@ -70,12 +74,14 @@ impl Lab {
     /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
     /// the lab before the worker has ended.
     pub(super) async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
-        let Work { lock, unready, patience, report } = work;
+        let Work { lock, unready, patience, secrets, renewed, report } = work;
         if steps.is_empty() && unready.is_empty() {
             return Ok(());
         }
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let task = Task::Apply { steps: steps.to_vec(), patience, unready: unready.clone() };
+        let (steps_to_do, secrets) = (steps.to_vec(), (*secrets).clone());
+        let (unready, renewed) = (unready.clone(), renewed.cloned());
+        let task = Task::Apply { steps: steps_to_do, patience, unready, secrets, renewed };
         let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
@@ -90,8 +96,10 @@ impl Lab {
                     }
                 }
                 Some(Answer::Born(nodes)) => {
-                    self.limit(steps, &nodes, report)?;
-                    running.go_on().await.map_err(LabError::Stage)?;
+                    // A worker that waits for no word may have ended by now.
+                    if self.limit(steps, &nodes, report)? == Limited::Some {
+                        running.go_on().await.map_err(LabError::Stage)?;
+                    }
                 }
                 Some(Answer::Opened { step, algorithms, tries }) => {
                     if let Some(Step::Create(Object::Tunnel(it))) = steps.get(step) {
@@ -100,7 +108,12 @@ impl Lab {
                 }
                 Some(Answer::Settled) => return Ok(()),
                 Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
-                Some(Answer::Observed(_) | Answer::Saw(_)) => {}
+                Some(
+                    Answer::Certificates(_)
+                    | Answer::Observed(_)
+                    | Answer::Saw(_)
+                    | Answer::Rekeyed(_),
+                ) => {}
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }
@@ -108,14 +121,14 @@ impl Lab {
 
     /// Puts the processes of new nodes where their limits are kept. That takes rights of the owner
     /// on the host, which a worker does not have.
-    fn limit(&self, steps: &[Step], nodes: &[(Name, u32)], report: Report<'_>) -> Result<()> {
+    fn limit(&self, steps: &[Step], nodes: &[(Name, u32)], report: Report<'_>) -> Result<Limited> {
         let limited: Vec<_> = nodes
             .iter()
             .map(|(name, pid)| (name, *pid, limits(steps, name)))
             .filter(|(_, _, limits)| !limits.is_none())
             .collect();
         if limited.is_empty() {
-            return Ok(());
+            return Ok(Limited::None);
         }
         let cgroups = Cgroups::of_host();
         for (name, pid, limits) in limited {
@@ -123,8 +136,15 @@ impl Lab {
             let lacking = cgroups.limit(&self.name, name, &limits, pid)?;
             lacking.iter().for_each(|it| report(Event::Warning(it.to_string())));
         }
-        Ok(())
+        Ok(Limited::Some)
     }
+}
+
+/// Whether any of the nodes that were created has limits; then the worker waits for a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limited {
+    Some,
+    None,
 }
 
 fn limits(steps: &[Step], node: &Name) -> Limits {

@@ -70,6 +70,14 @@ pub enum LabError {
     /// Nodes use them.
     #[error("the volumes of lab {0} are in use: it is up")]
     VolumesInUse(Name),
+    /// A node has no certificate.
+    #[error("{node} has no certificate")]
+    NoCertificate {
+        /// The node.
+        node: Name,
+        /// Those that have one.
+        have: Vec<String>,
+    },
     /// It is not up.
     #[error("lab {0} is not up")]
     NotUp(Name),
@@ -98,6 +106,10 @@ impl LabError {
             Self::Ids(source) => source.hint(),
             Self::Stage(source) => source.hint(),
             Self::Step(failure) => failure.hint.clone(),
+            Self::NoCertificate { have, .. } if have.is_empty() => {
+                Some("only ends of tunnels have one".to_owned())
+            }
+            Self::NoCertificate { have, .. } => Some(format!("{} have one", have.join(", "))),
             Self::NotUp(_) => Some("`netarium up` brings it up".to_owned()),
             _ => None,
         }

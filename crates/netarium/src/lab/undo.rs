@@ -24,14 +24,19 @@ impl Lab {
     ) -> Result<()> {
         if before.is_empty() {
             self.put_logs_aside(|from, to| fs::rename(from, to));
-            return self.clear_all().await.map(drop);
+            let cleared = self.clear_all().await.map(drop);
+            self.forget_empty_volumes();
+            return cleared;
         }
         self.put_logs_aside(copy_files);
         if let Some(file) = file_before {
             self.write_records(file)?;
         }
         let steps = steps(before, &self.observe().await?);
-        self.apply(&steps, work).await
+        let secrets = file_before.map_or(work.secrets, |file| &file.model.secrets);
+        let unready = work.unready.clone();
+        let work = Work { secrets, unready, ..*work };
+        self.apply(&steps, &work).await
     }
 
     /// Logs of a lab of which something is about to go, for looking at why it failed. There may be

@@ -55,6 +55,17 @@ impl Lab {
         Ok(were_there)
     }
 
+    /// Removes volumes in which there is nothing: a lab that did not come up has made them.
+    pub(super) fn forget_empty_volumes(&self) {
+        // One that has something in it, or is not there, is not removed.
+        for folder in self.volumes().unwrap_or_default().values() {
+            fs::remove_dir(folder).ok();
+        }
+        let path = self.data.volumes(&self.name);
+        fs::remove_dir(&path).ok();
+        path.parent().map(fs::remove_dir);
+    }
+
     /// The folder of volumes belongs to root of the lab, who makes one at its first use.
     pub(super) fn create_volumes(&self, model: &Model) -> Result<()> {
         let mut volumes = model.nodes.values().flat_map(|node| &node.volumes);

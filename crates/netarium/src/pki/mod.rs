@@ -6,6 +6,8 @@
 
 mod certificate;
 mod folder;
+mod secret;
+mod show;
 pub(crate) mod wireguard;
 
 use std::path::{Path, PathBuf};
@@ -16,9 +18,12 @@ use netarium_core::name::Name;
 use netarium_core::object;
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use zeroize::{Zeroize, Zeroizing};
 
-use certificate::Validity;
+use crate::certificates::Reason;
+use certificate::{Details, Validity};
+pub(crate) use secret::TunnelSecret;
 
 /// The authority that issues a lab's certificates.
 ///
@@ -32,7 +37,7 @@ pub(crate) struct Authority {
 
 /// A node's key and certificate, and what it needs to judge those of others.
 pub(crate) struct Credential {
-    subject: object::Credential,
+    subject: Issued,
     key: Zeroizing<String>,
     certificate: String,
     public: PublicPart,
@@ -87,6 +92,13 @@ pub(crate) enum PkiError {
         #[source]
         source: std::io::Error,
     },
+    /// A node must not get a new certificate in place of one that was revoked, unless somebody says
+    /// so.
+    #[error("the certificate of {0} was revoked; `netarium pki renew {0}` issues another")]
+    Revoked(Name),
+    /// A secret of the lab file is not at hand.
+    #[error("the secret of tunnel {0} is not the one that the lab file had")]
+    Secret(Name),
     /// A file is not what was saved.
     #[error("{path} is damaged: {why}; take the lab down and bring it up again", path = path.display())]
     Damaged {
@@ -103,6 +115,35 @@ struct Subject {
     authority: object::Authority,
     /// The beginning of its validity, in seconds since 1970.
     not_before: u64,
+    root: Details,
+    intermediate: Details,
+    /// What the intermediate has revoked, in that order.
+    revoked: Vec<Revoked>,
+}
+
+/// A certificate that was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Revoked {
+    node: Name,
+    serial: String,
+    reason: Reason,
+    /// In seconds since 1970.
+    at: u64,
+}
+
+impl Revoked {
+    fn moment(&self) -> OffsetDateTime {
+        let at = i64::try_from(self.at).ok();
+        let moment = at.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+        moment.unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+/// What a credential was made from, and what tells its certificate from others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Issued {
+    object: object::Credential,
+    details: Details,
 }
 
 /// What everybody may see of an authority, as PEM.
@@ -113,6 +154,8 @@ struct PublicPart {
     root_list: String,
     intermediate_list: String,
 }
+
+const INTERMEDIATE_LIST: &str = "intermediate authority's revocation list";
 
 const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "certificate.pem";
@@ -126,10 +169,8 @@ impl Authority {
     /// # Errors
     /// If its certificates would be valid for too long, or a key cannot be made.
     pub(crate) fn create(authority: &object::Authority, now: SystemTime) -> Result<Self, PkiError> {
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let subject =
-            Subject { authority: authority.clone(), not_before: now.saturating_sub(60 * 60) };
-        let validity = subject.validity()?;
+        let not_before = seconds(now).saturating_sub(60 * 60);
+        let validity = validity(not_before, authority.days)?;
         let lab = &authority.lab;
 
         let mut root_key = generate("root authority's key")?;
@@ -138,11 +179,66 @@ impl Authority {
         let intermediate = certificate::intermediate(lab, validity);
         let signed_by_root = certificate::sign_root(&root, &root_key, &intermediate, &key);
         root_key.zeroize();
-        let (root, root_list, signed) = signed_by_root.map_err(made("root authority"))?;
-        let intermediate_list = certificate::empty_list(&intermediate, &key)
-            .map_err(made("intermediate authority's revocation list"))?;
+        let ((root, root_details), root_list, (signed, details)) =
+            signed_by_root.map_err(made("root authority"))?;
+        let intermediate_list =
+            certificate::list(&intermediate, &key, &[]).map_err(made(INTERMEDIATE_LIST))?;
         let public = PublicPart { root, intermediate: signed, root_list, intermediate_list };
+        let subject = Subject {
+            authority: authority.clone(),
+            not_before,
+            root: root_details,
+            intermediate: details,
+            revoked: vec![],
+        };
         Ok(Self { subject, key, public })
+    }
+
+    /// Revokes the certificate of a credential, with a new list. Nothing happens to one that is
+    /// revoked already.
+    ///
+    /// # Errors
+    /// If the list cannot be made.
+    pub(crate) fn revoke(
+        &mut self,
+        credential: &Credential,
+        reason: Reason,
+        now: SystemTime,
+    ) -> Result<(), PkiError> {
+        let Issued { object, details } = &credential.subject;
+        if self.has_revoked(credential) {
+            return Ok(());
+        }
+        let (node, serial) = (object.node.clone(), details.serial.clone());
+        self.subject.revoked.push(Revoked { node, serial, reason, at: seconds(now) });
+        let issuer =
+            certificate::intermediate(&self.subject.authority.lab, self.subject.validity()?);
+        self.public.intermediate_list =
+            certificate::list(&issuer, &self.key, &self.subject.revoked)
+                .map_err(made(INTERMEDIATE_LIST))?;
+        Ok(())
+    }
+
+    /// Whether the certificate of a credential is revoked.
+    pub(crate) fn has_revoked(&self, credential: &Credential) -> bool {
+        self.revocation(&credential.subject.details.serial).is_some()
+    }
+
+    fn revocation(&self, serial: &str) -> Option<&Revoked> {
+        self.subject.revoked.iter().find(|it| it.serial == serial)
+    }
+
+    /// The credentials that are kept in `folder`, each with the newest lists.
+    ///
+    /// # Errors
+    /// If one cannot be read, or is not what was saved.
+    pub(crate) fn credentials(&self, folder: &Path) -> Result<Vec<Credential>, PkiError> {
+        let nodes = show::nodes(folder)?;
+        let load = |node: &Name| {
+            let credential = Credential::load(folder, node)?;
+            Ok(Credential { public: self.public.clone(), ..credential })
+        };
+        nodes.iter().map(load).collect()
     }
 
     /// Makes a key and a certificate for a node.
@@ -156,9 +252,10 @@ impl Authority {
         let pem = Zeroizing::new(key.serialize_pem());
         let signed = certificate::leaf(lab, credential, validity, &key, &self.key);
         key.zeroize();
-        let certificate = signed.map_err(made("node's certificate"))?;
+        let (certificate, details) = signed.map_err(made("node's certificate"))?;
         let public = self.public.clone();
-        Ok(Credential { subject: credential.clone(), key: pem, certificate, public })
+        let subject = Issued { object: credential.clone(), details };
+        Ok(Credential { subject, key: pem, certificate, public })
     }
 
     /// What it was made from.
@@ -201,7 +298,7 @@ impl Drop for Authority {
 impl Credential {
     /// What it was made from.
     pub(crate) fn object(&self) -> &object::Credential {
-        &self.subject
+        &self.subject.object
     }
 
     /// Its private key, as PEM.
@@ -231,7 +328,7 @@ impl Credential {
 
     /// Its files in the node, where swanctl(8) looks for them.
     pub(crate) fn files(&self) -> Vec<CredentialFile<'_>> {
-        let own = ipsec::credential_file(&self.subject.node);
+        let own = ipsec::credential_file(&self.object().node);
         let public = &self.public;
         [
             (ipsec::KEYS, own.as_str(), self.key.as_str()),
@@ -257,7 +354,7 @@ impl Credential {
     pub(crate) fn save(&self, authority_folder: &Path) -> Result<(), PkiError> {
         let mut files = self.public.files().to_vec();
         files.extend([(KEY, self.key.as_str()), (CERTIFICATE, &self.certificate)]);
-        folder::save(&authority_folder.join(self.subject.node.as_str()), &self.subject, &files)
+        folder::save(&authority_folder.join(self.object().node.as_str()), &self.subject, &files)
     }
 
     /// Loads what [`save`](Self::save) has written for `node`.
@@ -265,7 +362,7 @@ impl Credential {
     /// # Errors
     /// If a file cannot be read, or is not what was saved.
     pub(crate) fn load(authority_folder: &Path, node: &Name) -> Result<Self, PkiError> {
-        let mut saved = folder::load::<object::Credential>(&authority_folder.join(node.as_str()))?;
+        let mut saved = folder::load::<Issued>(&authority_folder.join(node.as_str()))?;
         Ok(Self {
             key: saved.take(KEY)?,
             certificate: saved.take(CERTIFICATE)?.to_string(),
@@ -277,9 +374,21 @@ impl Credential {
 
 impl Subject {
     fn validity(&self) -> Result<Validity, PkiError> {
-        let days = self.authority.days;
-        Validity::new(self.not_before, days).ok_or(PkiError::Validity { days })
+        validity(self.not_before, self.authority.days)
     }
+
+    /// The number of the intermediate's list.
+    fn list_number(&self) -> u64 {
+        certificate::list_number(&self.revoked)
+    }
+}
+
+fn validity(not_before: u64, days: u32) -> Result<Validity, PkiError> {
+    Validity::new(not_before, days).ok_or(PkiError::Validity { days })
+}
+
+fn seconds(moment: SystemTime) -> u64 {
+    moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl PublicPart {

@@ -10,12 +10,13 @@ use netarium_core::name::Name;
 use netarium_core::object;
 
 use super::{Authority, Credential, PkiError};
+use crate::certificates::Reason;
 
 /// A folder that is removed at the end of the test.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(test: &str) -> Self {
+    pub(super) fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("netarium-{test}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -91,6 +92,46 @@ fn each_damaged_or_missing_file_is_refused_by_its_path() {
         let refusal = Authority::load(&folder.0).err().unwrap().to_string();
         assert_eq!(refusal, format!("cannot read {}", path.display()));
     }
+}
+
+#[test]
+fn what_is_revoked_is_on_a_list_with_a_higher_number_and_stays_there() {
+    let folder = Folder::new("revoked");
+    let mut made = authority(3650).unwrap();
+    made.save(&folder.0).unwrap();
+    let credential = made.issue(&gateway()).unwrap();
+    credential.save(&folder.0).unwrap();
+    let before = made.certificates(&folder.0).unwrap();
+    assert_eq!((before.list.number, before.certificates.len()), (1, 3));
+    assert_eq!(before.list.until, "2037-01-12T07:00:00Z");
+    assert!(before.certificates.iter().all(|it| it.until == before.list.until));
+
+    let old_list = made.public.intermediate_list.clone();
+    let later = UNIX_EPOCH + Duration::from_secs(1_800_000_100);
+    made.revoke(&credential, Reason::KeyCompromise, later).unwrap();
+    made.revoke(&credential, Reason::Superseded, later).unwrap();
+    made.save(&folder.0).unwrap();
+    let loaded = Authority::load(&folder.0).unwrap();
+    assert!(loaded.has_revoked(&credential));
+    assert_ne!(loaded.public.intermediate_list, old_list);
+    let shown = loaded.certificates(&folder.0).unwrap();
+    assert_eq!((shown.list.number, shown.list.revoked.len()), (2, 1));
+    let leaf = &shown.certificates[2];
+    let revoked = leaf.revoked.clone().unwrap();
+    assert_eq!(
+        (revoked.reason, revoked.at.as_str()),
+        (Reason::KeyCompromise, "2027-01-15T08:01:40Z")
+    );
+    assert_eq!((&revoked.serial, leaf.serial.len()), (&leaf.serial, 40));
+    assert_eq!(leaf.names, ["gateway-a", "172.26.26.26", "fd00::1"]);
+    assert_eq!(leaf.issuer, shown.certificates[1].subject);
+
+    let again = loaded.issue(&gateway()).unwrap();
+    assert!(!loaded.has_revoked(&again));
+    assert_eq!(
+        loaded.credentials(&folder.0).unwrap()[0].revocation_lists()[0],
+        loaded.public.intermediate_list
+    );
 }
 
 #[test]

@@ -123,6 +123,11 @@ nodes:
 pub(crate) fn a_service_runs_as_its_user_and_has_no_capabilities() {
     let lab = TestLab::of_host("files-user", WHO);
     lab.up();
+    let seen =
+        lab.run_as("alice", Some("www-data:adm"), &["sh", "-c", "id -u; id -g; touch /etc/x"]);
+    if lab.has_ids("alice") {
+        assert!(seen.text.starts_with("33\n4\n") && !seen.is_ok(), "{seen:?}");
+    }
     let log = lab.folder().join("nodes/alice/logs/who.log");
     crate::lab::wait_until("it has said all", || {
         fs::read_to_string(&log).is_ok_and(|it| it.contains("CapAmb"))

@@ -1,6 +1,7 @@
 //! What IPsec tunnels join: hosts, sites with several prefixes, both families, one inside the
 //! other; and that nothing of it is ever seen in plain.
 
+use std::fs;
 use std::thread;
 
 use netarium_core::outcome::{Capture, Kind};
@@ -75,6 +76,29 @@ tunnels:
   six: {ipsec: {between: [west, nord], carry: [left, north]}}
 ";
 
+/// One peer behind a translation of addresses, one that shares a secret of the lab file.
+const SECRETS: &str = "
+segments:
+  home: 192.168.0.0/24
+  internet: 172.26.0.0/24
+nodes:
+  west: {interfaces: {home: 192.168.0.2}, gateway: 192.168.0.1}
+  middle:
+    image: host
+    forward: true
+    interfaces: {home: 192.168.0.1, internet: 172.26.0.1}
+    nat: [{masquerade: internet}]
+  east:
+    interfaces: {internet: 172.26.0.2}
+    gateway: 172.26.0.1
+    firewall: {input: {default: drop, accept: [{tunnel: hidden}, {tunnel: given}]}}
+  nord: {interfaces: {internet: 172.26.0.3}}
+tunnels:
+  hidden:
+    ipsec: {between: [{node: west, nat: true}, east], dpd: 2s}
+  given: {ipsec: {between: [nord, east], auth: {psk: swordfish}}}
+";
+
 /// Listens on an interface of a node.
 fn listen(lab: &TestLab, node: &str, interface: &str) -> Conversation {
     let mut capture = lab.talk(node, &["netarium-probe", "capture", "--interface", interface]);
@@ -91,10 +115,15 @@ fn assert_nothing_plain(capture: Conversation) {
     assert!(seen.frames.contains_key(&Kind::Esp), "{seen:#?}");
 }
 
-fn kill_charon(lab: &TestLab, node: &str) {
-    let charon =
-        lab.services(node).iter().find(|it| it.service.name.as_str() == "charon").unwrap().pid;
-    lab.ok(node, &["kill", "-9", &charon.unwrap().to_string()]);
+/// Kills a daemon and waits until another runs in its place.
+pub(crate) fn kill_charon(lab: &TestLab, node: &str) {
+    let charon = || {
+        let services = lab.services(node);
+        services.iter().find(|it| it.service.name.as_str() == "charon").and_then(|it| it.pid)
+    };
+    let killed = charon().unwrap();
+    lab.ok(node, &["kill", "-9", &killed.to_string()]);
+    wait_until("there is another", || charon().is_some_and(|pid| pid != killed));
 }
 
 fn get(lab: &TestLab, client: &str, port: &str) -> String {
@@ -136,15 +165,37 @@ pub(crate) fn nothing_is_plain_while_a_daemon_is_dead() {
         });
         for node in ["gateway-s", "gateway-a"] {
             kill_charon(&lab, node);
-            wait_until("it is seen", || !lab.ailments().is_empty());
-            assert!(!lab.ping("gateway-a", "172.16.0.9"));
-            lab.up();
+            wait_until("it is mended", || lab.ailments().is_empty());
             wait_until("it carries", || lab.ping("gateway-a", "172.16.0.9"));
         }
         busy.into_iter().for_each(|it| assert!(it.join().is_ok()));
     });
     assert_nothing_plain(capture);
     lab.assert_healthy();
+    lab.down();
+}
+
+pub(crate) fn ends_that_are_hidden_or_share_a_secret_are_joined() {
+    let mut lab = TestLab::at(owner::data(), "joins-secret", SECRETS);
+    lab.up();
+    lab.assert_healthy();
+    let capture = listen(&lab, "east", "eth0");
+    assert!(lab.ping("west", "172.26.0.2") && lab.ping("nord", "172.26.0.2"));
+    assert_nothing_plain(capture);
+    assert!(
+        lab.sh("nord", "stat -c %a /etc/swanctl/conf.d/netarium-given.conf").starts_with("600")
+    );
+    let shown = [
+        serde_json::to_string(&lab.file().model).unwrap(),
+        format!("{:?}", lab.file().model),
+        fs::read_to_string(lab.folder().join("journal")).unwrap_or_default(),
+        fs::read_to_string(lab.folder().join("nodes/nord/logs/charon.log")).unwrap_or_default(),
+    ];
+    assert!(shown.iter().all(|text| !text.contains("swordfish")));
+    lab.replace("{psk: swordfish}", "psk");
+    assert!(lab.up().contains(&"create secret nord/given".to_owned()));
+    lab.assert_healthy();
+    assert!(lab.ping("nord", "172.26.0.2"));
     lab.down();
 }
 

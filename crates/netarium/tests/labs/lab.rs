@@ -15,6 +15,7 @@ use netarium::lab_file::{LabFile, LabFileError};
 use netarium::session::{Program, RunningProgram, Streams};
 use netarium_core::control::{Exit, ServiceStatus};
 use netarium_core::name::Name;
+use netarium_core::user::User;
 use serde_json::Value;
 
 use crate::child::Up;
@@ -234,10 +235,18 @@ impl TestLab {
 
     /// Runs a program in a node to its end.
     pub(crate) fn run(&self, node: &str, words: &[&str]) -> Ended {
+        self.run_as(node, None, words)
+    }
+
+    /// Runs a program in a node as one of its users.
+    pub(crate) fn run_as(&self, node: &str, user: Option<&str>, words: &[&str]) -> Ended {
+        let user = user.map(|word| User::parse(word).unwrap());
         let nothing = fs::File::open("/dev/null").unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
         let streams = [nothing.as_fd(), writer.as_fd(), writer.as_fd()];
-        let running = self.start(node, words, Streams::Given(streams));
+        let argv = words.iter().map(ToString::to_string).collect();
+        let program = Program { argv, user, folder: Some("/".to_owned()), ..Program::default() };
+        let running = self.lab.run(&name(node), program, Streams::Given(streams)).unwrap();
         drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();

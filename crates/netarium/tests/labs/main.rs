@@ -14,6 +14,7 @@ mod traces;
 
 mod changes;
 mod checks;
+mod dynamic;
 mod examples;
 mod failures;
 mod faults;
@@ -22,6 +23,7 @@ mod firewalls;
 mod joins;
 mod nesting;
 mod node;
+mod pki;
 mod places;
 mod segments;
 mod tunnels;
@@ -74,17 +76,24 @@ fn tests() -> Vec<Trial> {
             both_tunnels_carry_http_and_the_internet_sees_nothing_but_ike_and_esp;
         tunnels:
             a_tunnel_that_cannot_stand_is_named_and_the_lab_undone
-            a_killed_charon_is_seen_and_its_tunnel_mended
+            a_killed_charon_comes_back_with_its_tunnel
             an_up_that_was_killed_while_tunnels_open_is_mended
             keys_are_readable_by_their_owner_only_and_new_in_each_lab
             a_node_of_an_image_is_confined_too;
+        dynamic:
+            a_lab_recovers_from_what_is_done_to_it_and_nothing_leaks
+            what_leaks_while_a_lab_is_disturbed_is_found;
         checks:
             each_way_to_get_no_answer_and_each_source_is_told_from_the_others
             a_tunnel_is_as_its_daemons_tell_and_a_failure_shows_their_logs;
+        pki:
+            who_is_revoked_is_refused_until_renewed
+            a_revocation_can_close_what_stands_and_who_is_not_revoked_is_renewed;
         joins:
             hosts_are_joined_whose_sites_have_the_same_addresses
             nothing_is_plain_while_a_daemon_is_dead
-            both_families_go_through_both_to_several_peers_and_prefixes;
+            both_families_go_through_both_to_several_peers_and_prefixes
+            ends_that_are_hidden_or_share_a_secret_are_joined;
         faults:
             an_up_that_was_killed_is_told_mended_and_cleaned_away
             a_killed_init_is_seen_and_its_node_mended

@@ -96,11 +96,19 @@ fn fill(path: &Path) {
     fs::set_permissions(path, public.clone()).unwrap();
     fs::copy(std::env::current_exe().unwrap(), path.join("labs-test")).unwrap();
     fs::set_permissions(path.join("labs-test"), public).unwrap();
-    for lab in fs::read_dir(example_labs()).unwrap() {
-        let lab = lab.unwrap();
-        let to = path.join("labs").join(lab.file_name());
-        fs::create_dir_all(&to).unwrap();
-        fs::copy(lab.path().join("lab.yaml"), to.join("lab.yaml")).unwrap();
+    copy(&example_labs(), &path.join("labs"));
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        let to = to.join(entry.file_name().unwrap());
+        if entry.is_dir() {
+            copy(&entry, &to);
+        } else {
+            fs::copy(&entry, to).unwrap();
+        }
     }
 }
 

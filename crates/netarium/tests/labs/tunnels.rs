@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use netarium::lab::UpOptions;
 
+use crate::joins::kill_charon;
 use crate::lab::{TestLab, in_words, wait_until};
 use crate::{node, owner};
 
 /// Two gateways with a host's worth of addresses behind each.
-const GATEWAYS: &str = "
+pub(crate) const GATEWAYS: &str = "
 segments:
   internet: 172.26.0.0/24
   left: 10.1.0.0/24
@@ -41,21 +42,16 @@ pub(crate) fn a_tunnel_that_cannot_stand_is_named_and_the_lab_undone() {
     lab.down();
 }
 
-pub(crate) fn a_killed_charon_is_seen_and_its_tunnel_mended() {
+pub(crate) fn a_killed_charon_comes_back_with_its_tunnel() {
     let lab = lab("tunnel-charon");
     lab.up();
     lab.assert_healthy();
     assert!(lab.ping("alice", "10.2.0.1"));
     for end in ["west", "east"] {
         let inits = lab.inits(&["alice", "east", "west"]);
-        let charon = lab.services(end)[0].pid.unwrap().to_string();
-        lab.ok(end, &["kill", "-9", &charon]);
-        let found = lab.status();
-        let steps: Vec<String> = found.steps.iter().map(ToString::to_string).collect();
-        assert!(steps.contains(&"create tunnel west-east".to_owned()), "{steps:#?}");
-        assert!(!found.findings.is_empty());
-        assert!(lab.up().contains(&"create tunnel west-east".to_owned()));
-        lab.assert_healthy();
+        kill_charon(&lab, end);
+        wait_until("the tunnel stands again", || lab.ailments().is_empty());
+        assert_eq!(lab.up(), Vec::<String>::new());
         wait_until("the tunnel carries", || lab.ping("alice", "10.2.0.1"));
         assert_eq!(lab.inits(&["alice", "east", "west"]), inits);
     }

@@ -43,6 +43,12 @@ nodes:
     assert!(run(lab.lab.remove_volumes(&|_| ())).unwrap());
     assert!(lab.lab.volumes().unwrap().is_empty());
     assert!(!run(lab.lab.remove_volumes(&|_| ())).unwrap());
+
+    // A lab that does not come up leaves none.
+    lab.replace("alice: {", "alice: {services: [{name: a, run: [no-such-program]}], ");
+    assert!(lab.try_up(UpOptions::default()).is_err());
+    assert!(lab.lab.volumes().unwrap().is_empty());
+    lab.assert_nothing_left();
 }
 
 /// A node with two folders of the host.

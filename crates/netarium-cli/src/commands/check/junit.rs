@@ -11,6 +11,8 @@ use std::time::Duration;
 use netarium::check::CheckResult;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::NotRun;
+
 /// A report that is to be written.
 pub(super) struct Junit {
     path: PathBuf,
@@ -70,9 +72,14 @@ impl Junit {
     ///
     /// # Errors
     /// If the disk is full, for example. What was there before is there still.
-    pub(super) fn finish(self, lab: &str, results: &[CheckResult]) -> Result<(), JunitError> {
+    pub(super) fn finish(
+        self,
+        lab: &str,
+        results: &[CheckResult],
+        not_run: &[NotRun],
+    ) -> Result<(), JunitError> {
         let error = |source| JunitError::Write { path: self.path.clone(), source };
-        let text = report(lab, results).to_string().map_err(JunitError::Serialize)?;
+        let text = report(lab, results, not_run).to_string().map_err(JunitError::Serialize)?;
         let mut writer = BufWriter::new(&self.file);
         writer.write_all(text.as_bytes()).and_then(|()| writer.flush()).map_err(error)?;
         drop(writer);
@@ -88,27 +95,56 @@ impl Drop for Junit {
 }
 
 /// The results of the lab as a report.
-fn report(lab: &str, results: &[CheckResult]) -> Report {
-    let mut suites: Vec<(Option<&str>, TestSuite, Duration)> = Vec::new();
+fn report(lab: &str, results: &[CheckResult], not_run: &[NotRun]) -> Report {
+    let mut suites: Vec<Suite<'_>> = Vec::new();
     for result in results {
-        let group = result.group.as_deref();
-        let place = suites.iter().position(|(name, ..)| *name == group).unwrap_or_else(|| {
-            suites.push((group, TestSuite::new(group.unwrap_or(lab)), Duration::ZERO));
-            suites.len() - 1
-        });
-        let (_, suite, time) = &mut suites[place];
-        suite.add_test_case(case(lab, result));
-        *time += time_of(result);
+        suite(&mut suites, result.group.as_deref()).add(case(lab, result), time_of(result));
+    }
+    for NotRun { name, group, why } in not_run {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(*why);
+        let mut case = TestCase::new(name, status);
+        case.set_classname(class(lab, group.as_deref()));
+        suite(&mut suites, group.as_deref()).add(case, Duration::ZERO);
     }
     let mut report = Report::new(lab);
-    let mut all = Duration::ZERO;
-    for (_, mut suite, time) in suites {
-        suite.set_time(time);
+    report.set_time(suites.iter().map(|suite| suite.time).sum());
+    for Suite { group, cases, time } in suites {
+        let mut suite = TestSuite::new(group.unwrap_or(lab));
+        suite.set_time(time).add_test_cases(cases);
         report.add_test_suite(suite);
-        all += time;
     }
-    report.set_time(all);
     report
+}
+
+/// Checks of one group.
+struct Suite<'a> {
+    group: Option<&'a str>,
+    cases: Vec<TestCase>,
+    time: Duration,
+}
+
+impl Suite<'_> {
+    fn add(&mut self, case: TestCase, time: Duration) {
+        self.cases.push(case);
+        self.time += time;
+    }
+}
+
+/// The suite of a group, made if it is not there yet.
+fn suite<'s, 'a>(suites: &'s mut Vec<Suite<'a>>, group: Option<&'a str>) -> &'s mut Suite<'a> {
+    let place = suites.iter().position(|suite| suite.group == group).unwrap_or_else(|| {
+        suites.push(Suite { group, cases: Vec::new(), time: Duration::ZERO });
+        suites.len() - 1
+    });
+    &mut suites[place]
+}
+
+fn class(lab: &str, group: Option<&str>) -> String {
+    match group {
+        Some(group) => format!("{lab}.{group}"),
+        None => lab.to_owned(),
+    }
 }
 
 fn case(lab: &str, result: &CheckResult) -> TestCase {
@@ -121,11 +157,7 @@ fn case(lab: &str, result: &CheckResult) -> TestCase {
         status.set_type("check").set_message(seen).set_description(text);
     }
     let mut case = TestCase::new(&result.name, status);
-    let class = match &result.group {
-        Some(group) => format!("{lab}.{group}"),
-        None => lab.to_owned(),
-    };
-    case.set_classname(class).set_time(time_of(result));
+    case.set_classname(class(lab, result.group.as_deref())).set_time(time_of(result));
     if !result.logs.is_empty() {
         case.set_system_out(logs(result));
     }
@@ -172,18 +204,23 @@ checks:
 
     #[test]
     fn a_report_has_a_suite_for_each_group_and_a_case_for_each_check() {
-        let text = report("lab", &results()).to_string().unwrap();
+        let group = Some("odd names".to_owned());
+        let not_run = [NotRun { name: "later".to_owned(), group, why: "not now" }];
+        let text = report("lab", &results(), &not_run).to_string().unwrap();
         let wanted = r#"<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="lab" tests="3" skipped="0" failures="1" errors="0" time="0.037">
+<testsuites name="lab" tests="4" skipped="1" failures="1" errors="0" time="0.037">
     <testsuite name="lab" tests="2" skipped="0" errors="0" failures="0" time="0.025">
         <testcase name="plain" classname="lab" time="0.013"/>
         <testcase name="last" classname="lab" time="0.013"/>
     </testsuite>
-    <testsuite name="odd names" tests="1" skipped="0" errors="0" failures="1" time="0.013">
+    <testsuite name="odd names" tests="2" skipped="1" errors="0" failures="1" time="0.013">
         <testcase name="a &lt;b&gt; &amp; &quot;c&quot;" classname="lab.odd names" time="0.013">
             <failure message="no ]]&gt;  answer" type="check">expected: 10.0.0.1 answers
 seen: no ]]&gt;  answer
 </failure>
+        </testcase>
+        <testcase name="later" classname="lab.odd names">
+            <skipped message="not now"/>
         </testcase>
     </testsuite>
 </testsuites>
@@ -198,7 +235,7 @@ seen: no ]]&gt;  answer
         let path = folder.join("report.xml");
         drop(Junit::begin(&path).unwrap());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
-        Junit::begin(&path).unwrap().finish("lab", &results()).unwrap();
+        Junit::begin(&path).unwrap().finish("lab", &results(), &[]).unwrap();
         assert!(fs::read_to_string(&path).unwrap().ends_with("</testsuites>\n"));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         let missing = Junit::begin(&folder.join("missing/report.xml")).err().unwrap();

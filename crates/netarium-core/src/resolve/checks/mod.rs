@@ -1,6 +1,7 @@
 //! Checks: who asks whom, and what must come of it.
 
 mod ask;
+mod disturb;
 mod host;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Context;
 use super::names::Names;
 use crate::ipsec::Proposal;
-use crate::model::{Check, Probe, Tunnel, TunnelKind, TunnelState};
+use crate::model::{Check, Disturbance, Probe, Tunnel, TunnelKind, TunnelState};
 use crate::name::Name;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::spec::{self, Expect, Spec, Word};
@@ -34,16 +35,25 @@ struct Ground<'a> {
     tunnel_names: Names<'a>,
 }
 
-/// The checks in the order written, one for each node that asks.
+/// The checks in the order written, one for each node that asks; those that disturb apart.
 pub(super) fn resolve(
     spec: &Spec,
     context: &Context<'_>,
     tunnels: &BTreeMap<Name, Tunnel>,
     problems: &mut Problems,
-) -> Vec<Check> {
+) -> (Vec<Check>, Vec<Disturbance>) {
     let tunnel_names = Names::new("tunnel", &spec.tunnels, spec.unread.contains(&"tunnels"));
     let ground = Ground { context, tunnels, tunnel_names };
-    spec.checks.iter().flat_map(|written| check(written, &ground, problems)).collect()
+    let mut checks = Vec::new();
+    for written in &spec.checks {
+        match disturb::deed_key(written) {
+            // With another key it is told what is wrong with it.
+            Some(_) if deeds(written).len() == 1 => {}
+            _ => checks.extend(check(written, &ground, problems)),
+        }
+    }
+    let disturbances = disturb::resolve(spec, &ground, &checks, problems);
+    (checks, disturbances)
 }
 
 /// What a check does.
@@ -52,6 +62,8 @@ enum Deed<'w> {
     Listen,
     Tunnel(&'w Placed<Vec<Word>>),
     Isolated(&'w Placed<Vec<Word>>),
+    /// It is resolved when all others are.
+    Disturb,
 }
 
 /// What a check says that it does, each with its key and place: one thing, if it is right.
@@ -69,7 +81,11 @@ fn deeds(written: &spec::Check) -> Vec<(&'static str, Place, Deed<'_>)> {
     let on = written.on.as_ref().map(|it| ("on", it.place, Deed::Listen));
     let tunnel = written.tunnel.as_ref().map(|it| ("tunnel", it.place, Deed::Tunnel(it)));
     let isolated = written.isolated.as_ref().map(|it| ("isolated", it.place, Deed::Isolated(it)));
-    asks.chain(only.or(on)).chain(tunnel).chain(isolated).collect()
+    let disturbs = [("kill", &written.kill), ("cut", &written.cut), ("rekey", &written.rekey)];
+    let disturbs = disturbs
+        .into_iter()
+        .filter_map(|(key, words)| words.as_ref().map(|words| (key, words.place, Deed::Disturb)));
+    asks.chain(only.or(on)).chain(tunnel).chain(isolated).chain(disturbs).collect()
 }
 
 fn check(written: &spec::Check, ground: &Ground<'_>, problems: &mut Problems) -> Vec<Check> {
@@ -78,7 +94,8 @@ fn check(written: &spec::Check, ground: &Ground<'_>, problems: &mut Problems) ->
     let (deed, second) = match deeds.as_slice() {
         [] => {
             let problem = Problem::new("the check names nothing to do").at(written.place);
-            let hint = "write ping, tcp, udp or http with from, only with on, tunnel, or isolated";
+            let hint = "write ping, tcp, udp or http with from, only with on, tunnel, isolated, \
+                        kill, cut or rekey";
             problems.add(problem.hint(hint));
             return Vec::new();
         }
@@ -95,6 +112,7 @@ fn check(written: &spec::Check, ground: &Ground<'_>, problems: &mut Problems) ->
         Deed::Listen => only(written, ground, problems),
         Deed::Tunnel(words) => tunnel(written, words, ground, problems),
         Deed::Isolated(words) => isolated(written, words, ground, problems),
+        Deed::Disturb => Vec::new(),
     };
     let several = made.len() > 1;
     let group = written.group.as_ref().map(|word| word.value.clone());
@@ -127,6 +145,11 @@ fn only_keys(written: &spec::Check, kind: &str, allowed: &[&str], problems: &mut
         ("seen-by", word(&written.seen_by)),
         ("ike", word(&written.ike)),
         ("esp", word(&written.esp)),
+        ("for", word(&written.duration)),
+        ("recover", word(&written.recover)),
+        ("then", written.then.as_ref().map(|it| it.place)),
+        ("during", written.during.as_ref().map(|it| it.place)),
+        ("meanwhile", written.meanwhile.as_ref().map(|it| it.place)),
     ];
     for (key, place) in keys {
         if let Some(place) = place.filter(|_| !allowed.contains(&key)) {

@@ -1,5 +1,6 @@
 //! Doing the steps. Nothing is chosen here: a step names everything that it needs.
 
+mod credentials;
 mod nodes;
 mod ready;
 mod settings;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use netarium_core::control::Request;
+use netarium_core::ipsec;
 use netarium_core::model::Nesting;
 use netarium_core::name::Name;
 use netarium_core::object::{self, Encryption, Object};
@@ -216,6 +218,7 @@ impl<'a> Apply<'a> {
             }
             Object::Route(it) => Ok(wiring::set_route(self.node(&it.node)?, it)?),
             Object::Credential(it) => self.issue(it),
+            Object::Secret(it) => self.share(it),
             Object::Key(it) => Ok(pki::wireguard::create_node(&self.order.folder.pki(), &it.node)?),
             Object::SharedKey(it) => {
                 Ok(pki::wireguard::create_tunnel(&self.order.folder.pki(), &it.tunnel)?)
@@ -223,6 +226,9 @@ impl<'a> Apply<'a> {
             Object::WireguardConf(it) => self.set_wireguard(it),
             Object::File(it) => self.place(it, Way::Create),
             Object::Service(it) => {
+                if it.service.name == ipsec::service_name() {
+                    remove_file(self.node(&it.node)?, ipsec::LOADED)?;
+                }
                 self.node(&it.node)?.control()?.ask(&Request::Start(it.service.clone()))?;
                 self.started.insert(it.node.clone());
                 Ok(())
@@ -257,6 +263,9 @@ impl<'a> Apply<'a> {
                 Ok(netlink.delete_address(index, it.address)?)
             }
             Object::Route(it) => Ok(self.node(&it.node)?.netlink().delete_route(it.to)?),
+            Object::Secret(it) => {
+                remove_file(self.node(&it.node)?, &ipsec::secret_file(&it.tunnel))
+            }
             Object::Credential(it) => {
                 let credential = Credential::load(&self.order.folder.pki(), &it.node)?;
                 let paths = credential.files().into_iter().map(|file| file.path);
@@ -359,22 +368,6 @@ impl<'a> Apply<'a> {
         let root = self.node(&file.node)?.root();
         let placed = root.and_then(|root| placing::place(&root, lab, file, ids, way));
         placed.map_err(|source| StepError::Write { path: PathBuf::from(&file.path), source })
-    }
-
-    fn issue(&mut self, credential: &object::Credential) -> Result<()> {
-        let folder = self.order.folder.pki();
-        let authority = match self.authority.take() {
-            Some(authority) => authority,
-            None => Authority::load(&folder)?,
-        };
-        let issued = authority.issue(credential)?;
-        self.authority = Some(authority);
-        issued.save(&folder)?;
-        let node = self.node(&credential.node)?;
-        issued
-            .files()
-            .iter()
-            .try_for_each(|file| write_file(node, &file.path, file.mode, file.content.as_bytes()))
     }
 }
 

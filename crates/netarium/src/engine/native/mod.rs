@@ -6,7 +6,9 @@
 //! [`wireguard`] to its interfaces, and the [`journal`].
 
 pub(crate) mod apply;
+pub(crate) mod certificates;
 pub(crate) mod control;
+pub(crate) mod disturb;
 pub(crate) mod files;
 pub(crate) mod firewall;
 mod group;

@@ -4,14 +4,14 @@
 //! Nothing is judged here. What is gone is left out, what has changed is told as it is, and where
 //! somebody knows a reason it becomes a finding.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use netarium_core::control::{Reply, Request, ServiceState, ServiceStatus};
-use netarium_core::ipsec::{CHARON, Sa};
+use netarium_core::ipsec::{self, CHARON, Sa};
 use netarium_core::model::Via;
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{self, Id, Object, Objects, SegmentLink};
@@ -25,7 +25,7 @@ use super::{journal, placing, vici, wireguard, wiring};
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::netlink::{Link, Netlink, NetlinkError, RouteVia};
-use crate::pki::{self, Authority, Credential};
+use crate::pki::{self, Authority, Credential, TunnelSecret};
 
 /// Why it cannot be seen what is there.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,7 @@ pub(crate) fn observe(folder: &LabFolder, lab: &Name, ids: u32) -> Result<Observ
         .map_err(|source| ObserveError::Journal { path: path.clone(), source })?;
     let mut look = Look::at(folder, &recorded, ids)?;
     look.add_certain(lab);
+    look.add_revoked(&recorded);
     for (id, object) in recorded.iter() {
         if let Some(found) = look.find(object) {
             look.observation.objects.insert(found);
@@ -167,6 +168,7 @@ impl<'a> Look<'a> {
                 Some(Object::InterfaceSysctl(object::InterfaceSysctl { value, ..it.clone() }))
             }
             Object::File(it) => self.file(it).map(Object::File),
+            Object::Secret(it) => self.secret(it).then(|| recorded.clone()),
             Object::Credential(it) => self.credential(it).then(|| recorded.clone()),
             Object::Key(it) => {
                 let key = pki::wireguard::private(&self.folder.pki(), &it.node);
@@ -219,6 +221,15 @@ impl<'a> Look<'a> {
         placing::look(&root, recorded, self.ids)
     }
 
+    fn secret(&self, recorded: &object::Secret) -> bool {
+        let secret = TunnelSecret::kept(&self.folder.pki(), recorded);
+        let (Some(view), Some(secret)) = (self.nodes.get(&recorded.node), secret) else {
+            return false;
+        };
+        let text = ipsec::secret_conf(&recorded.tunnel, recorded.ends, secret.text());
+        view.has_file(&ipsec::secret_file(&recorded.tunnel), 0o600, text.as_bytes())
+    }
+
     fn credential(&self, recorded: &object::Credential) -> bool {
         let Some(view) = self.nodes.get(&recorded.node) else { return false };
         let Ok(credential) = Credential::load(&self.folder.pki(), &recorded.node) else {
@@ -268,6 +279,20 @@ impl<'a> Look<'a> {
             ServiceState::Ready | ServiceState::Done => {}
         }
         Some(object::NodeService { service: found.service, ..recorded.clone() })
+    }
+
+    /// Nodes whose certificate is revoked, whether they run or not.
+    fn add_revoked(&mut self, recorded: &Objects) {
+        let pki = self.folder.pki();
+        let Ok(authority) = Authority::load(&pki) else { return };
+        for (id, _) in recorded.iter() {
+            let Id::Credential(node) = id else { continue };
+            if Credential::load(&pki, node).is_ok_and(|it| authority.has_revoked(&it)) {
+                self.observation.revoked.insert(node.clone());
+                let hint = format!("`netarium pki renew {node}` issues another");
+                self.note(id, format!("it is revoked: {hint}"));
+            }
+        }
     }
 
     /// What is there without a record, because a worker was killed before it wrote one: the lab that
@@ -345,7 +370,10 @@ impl<'a> Look<'a> {
                     && !associations.contains_key(node)
                 {
                     let root = view.node.root_path();
-                    associations.insert(node.clone(), runtime.block_on(vici::list_sas(&root)));
+                    let heard = runtime.block_on(async {
+                        Ok((vici::list_sas(&root).await?, vici::list_traps(&root).await?))
+                    });
+                    associations.insert(node.clone(), heard);
                 }
             }
             let reason = missing(it, &associations);
@@ -377,22 +405,26 @@ impl<'a> Look<'a> {
     }
 }
 
-type Associations = BTreeMap<Name, std::result::Result<Vec<Sa>, vici::TunnelError>>;
+/// What each daemon says: its associations, and the tunnels that it opens when they are needed.
+type Associations =
+    BTreeMap<Name, std::result::Result<(Vec<Sa>, BTreeSet<String>), vici::TunnelError>>;
 
-/// Why a tunnel does not stand; `None` if it does.
+/// Why a tunnel does not stand, nor wait for something to carry; `None` if it does.
 fn missing(it: &object::Tunnel, associations: &Associations) -> Option<String> {
     let mut sides = Vec::new();
     for node in [&it.tunnel.initiator.node, &it.tunnel.responder.node] {
         let carrying: Vec<&Sa> = match associations.get(node) {
             None => return Some(format!("{node} does not run")),
             Some(Err(_)) => return Some(format!("{CHARON} in {node} does not answer")),
-            Some(Ok(sas)) => sas.iter().filter(|sa| sa.carries(&it.tunnel.name)).collect(),
+            Some(Ok((_, traps))) if traps.contains(it.tunnel.name.as_str()) => continue,
+            Some(Ok((sas, _))) => sas.iter().filter(|sa| sa.carries(&it.tunnel.name)).collect(),
         };
         if carrying.is_empty() {
             return Some(format!("{node} has no association for it"));
         }
         sides.push(carrying);
     }
-    let joined = sides[0].iter().any(|sa| sides[1].iter().any(|other| sa.is_joined_to(other)));
+    let [one, other] = sides.as_slice() else { return None };
+    let joined = one.iter().any(|sa| other.iter().any(|other| sa.is_joined_to(other)));
     (!joined).then(|| "its two ends have different associations".to_owned())
 }

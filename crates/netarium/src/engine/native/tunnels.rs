@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use netarium_core::control::{Reply, Request, ServiceState};
 use netarium_core::ipsec::{self, Section};
-use netarium_core::model;
+use netarium_core::model::{self, Start};
 use netarium_core::name::Name;
 use netarium_core::object::Tunnel;
 use tokio::task::JoinSet;
 
 use super::control::Control;
 use super::vici::initiate::{Established, initiate};
-use super::vici::{self, TunnelError};
+use super::vici::{self, SharedWith, TunnelError};
 use crate::failure::Failure;
 use crate::pki::Credential;
 
@@ -30,6 +30,8 @@ pub(crate) struct End {
     pub(crate) control: PathBuf,
     /// Its key and certificates.
     pub(crate) credential: Credential,
+    /// The secrets that it shares with others.
+    pub(crate) secrets: Vec<SharedWith>,
 }
 
 /// Why tunnels cannot be worked on.
@@ -62,7 +64,8 @@ pub(crate) enum OpenError {
 }
 
 /// Opens `tunnels` side by side: first every daemon is told about all of its tunnels, so that none
-/// is asked for one that it does not know. Calls `opened` for each that stands.
+/// is asked for one that it does not know. Calls `opened` for each that stands, or that both ends
+/// will open when there is something for it to carry.
 ///
 /// # Errors
 /// All those that do not stand at `deadline`, with the daemons' own reasons.
@@ -70,14 +73,19 @@ pub(crate) fn open(
     tunnels: Vec<Tunnel>,
     ends: BTreeMap<Name, End>,
     deadline: Instant,
-    opened: impl FnMut(&Name, &Established) -> Result<(), Failure>,
+    mut opened: impl FnMut(&Name, Option<&Established>) -> Result<(), Failure>,
 ) -> Result<(), OpenError> {
     let runtime = runtime().map_err(OpenError::Prepare)?;
     runtime.block_on(async {
         let ends: BTreeMap<Name, Arc<End>> =
             ends.into_iter().map(|(name, end)| (name, Arc::new(end))).collect();
         load_all(&tunnels, &ends, deadline).await.map_err(OpenError::Prepare)?;
-        initiate_all(tunnels, &ends, deadline, opened).await
+        let waits = |it: &Tunnel| it.tunnel.ipsec().is_some_and(|it| it.start == Start::Demand);
+        let (later, now): (Vec<_>, Vec<_>) = tunnels.into_iter().partition(waits);
+        for it in later {
+            opened(&it.tunnel.name, None).map_err(OpenError::Record)?;
+        }
+        initiate_all(now, &ends, deadline, opened).await
     })
 }
 
@@ -144,7 +152,7 @@ async fn load(
                 return Err(TunnelStepError::Daemon { node, reason });
             }
             Some(ServiceState::Waiting) if is_early => {}
-            _ => match vici::load(&end.root, &connections, &end.credential).await {
+            _ => match vici::load(&end.root, &connections, &end.credential, &end.secrets).await {
                 Err(TunnelError::Connect { .. } | TunnelError::Broken { .. }) if is_early => {}
                 result => return Ok(result?),
             },
@@ -164,7 +172,7 @@ async fn initiate_all(
     tunnels: Vec<Tunnel>,
     ends: &BTreeMap<Name, Arc<End>>,
     deadline: Instant,
-    mut opened: impl FnMut(&Name, &Established) -> Result<(), Failure>,
+    mut opened: impl FnMut(&Name, Option<&Established>) -> Result<(), Failure>,
 ) -> Result<(), OpenError> {
     let mut opening = JoinSet::new();
     for Tunnel { tunnel, .. } in tunnels {
@@ -180,7 +188,7 @@ async fn initiate_all(
         let (tunnel, result) =
             result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         match result {
-            Ok(established) => opened(&tunnel, &established).map_err(OpenError::Record)?,
+            Ok(established) => opened(&tunnel, Some(&established)).map_err(OpenError::Record)?,
             Err(error) => failures.push(error),
         }
     }

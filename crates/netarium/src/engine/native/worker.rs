@@ -11,18 +11,23 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use netarium_core::name::Name;
-use netarium_core::object::{Id, Object, Objects};
+use netarium_core::model::Secrets;
+use netarium_core::name::{InterfaceName, Name};
+use netarium_core::object::{Id, LinkState, Object, Objects};
 use netarium_core::plan::Step;
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Apply;
+use super::certificates;
+use super::disturb;
 use super::keeper::{self, Keeper};
 use super::look::{Question, Sight, look};
 use super::observe;
+use super::vici::rekey::Numbers;
 use super::volumes::{self, Trees};
+use crate::certificates::{Certificates, Reason, Standing};
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::clone::{self, Child, Side, into_namespaces};
@@ -62,11 +67,44 @@ pub(crate) enum Task {
         patience: u64,
         /// Nodes with services that were started before and may not be ready yet.
         unready: BTreeSet<Name>,
+        /// Secrets of the lab file, by tunnel.
+        secrets: Secrets,
+        /// The node that gets a new certificate, whatever became of the last one.
+        renewed: Option<Name>,
+    },
+    /// Telling which certificates there are.
+    Certificates,
+    /// Revoking the certificate of a node.
+    Revoke {
+        /// The node.
+        node: Name,
+        /// Why.
+        reason: Reason,
+        /// What becomes of tunnels that stand.
+        standing: Standing,
     },
     /// Looking at what is there.
     Observe,
     /// Looking closer. The machine's network namespace comes with the call.
     Look(Question),
+    /// Setting an interface down, or up with what belongs to it.
+    SetLink {
+        /// The node.
+        node: Name,
+        /// Its interface.
+        interface: InterfaceName,
+        /// How it is to be.
+        state: LinkState,
+    },
+    /// Giving a tunnel new keys.
+    Rekey {
+        /// The end that asks for them.
+        node: Name,
+        /// The tunnel.
+        tunnel: Name,
+        /// How long it may take, in milliseconds.
+        patience: u64,
+    },
 }
 
 /// What a worker answers.
@@ -88,10 +126,14 @@ pub(crate) enum Answer {
     },
     /// All services have settled.
     Settled,
+    /// These certificates are there.
+    Certificates(Certificates),
     /// What is there, and what is wrong with it.
     Observed(Observation),
     /// What was seen.
     Saw(Sight),
+    /// The numbers of a tunnel's associations before and after it was rekeyed.
+    Rekeyed([Numbers; 2]),
     /// It did not work; nothing more will come.
     Failed(Failure),
 }
@@ -105,6 +147,8 @@ pub(crate) struct Observation {
     pub broken: Objects,
     /// Nodes with services that are not ready yet.
     pub unready: BTreeSet<Name>,
+    /// Nodes whose certificate is revoked.
+    pub revoked: BTreeSet<Name>,
     /// What is not in order, with the reason where it is known.
     pub findings: Vec<(Id, String)>,
 }
@@ -258,7 +302,26 @@ fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failur
             let machine = call.fds.first().map(std::os::fd::AsFd::as_fd);
             answer(Answer::Saw(look(&order.folder, question, machine)))
         }
-        Task::Apply { steps, patience, unready } => {
+        Task::Certificates => {
+            let shown = certificates::show(&order.folder).map_err(|it| Failure::of(&it))?;
+            answer(Answer::Certificates(shown))
+        }
+        Task::Revoke { node, reason, standing } => {
+            let revoked = certificates::revoke(&order.folder, node, *reason, *standing);
+            revoked.map_err(|it| Failure::of(&it))?;
+            answer(Answer::Settled)
+        }
+        Task::SetLink { node, interface, state } => {
+            disturb::set_link(&order.folder, node, interface, *state)
+                .map_err(|it| Failure::of(&it))?;
+            answer(Answer::Settled)
+        }
+        Task::Rekey { node, tunnel, patience } => {
+            let patience = std::time::Duration::from_millis(*patience);
+            let numbers = disturb::rekey_tunnel(&order.folder, node, tunnel, patience);
+            answer(Answer::Rekeyed(numbers.map_err(|it| Failure::of(&it))?))
+        }
+        Task::Apply { steps, patience, unready, .. } => {
             let patience = std::time::Duration::from_millis(*patience);
             let apply = Apply::begin(order, ids, trees, patience);
             let mut apply = apply.map_err(|it| Failure::of(&it))?;

@@ -183,6 +183,14 @@ impl Netlink {
         self.0.change(Message::SetLink(message))
     }
 
+    /// Sets the link at `index` down.
+    pub(crate) fn set_down(&mut self, index: u32) -> Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.change_mask = LinkFlags::Up;
+        self.0.change(Message::SetLink(message))
+    }
+
     /// Removes the link at `index`, and with a veth its other end.
     pub(crate) fn delete_link(&mut self, index: u32) -> Result<()> {
         let mut message = LinkMessage::default();

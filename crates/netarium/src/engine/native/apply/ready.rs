@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use netarium_core::control::{Reply, Request, ServiceState};
+use netarium_core::ipsec;
+use netarium_core::model::{Auth, Tunnel};
 use netarium_core::name::Name;
 use netarium_core::object;
 use netarium_core::plan::Step;
 use netarium_core::wireguard::ALGORITHMS;
 
-use super::{Apply, Result, StepError, failed};
+use super::{Apply, Result, StepError, failed, write_file};
+use crate::engine::native::vici::SharedWith;
 use crate::engine::native::worker::{Answer, gone};
 use crate::engine::native::{tunnels, wireguard};
 use crate::failure::Failure;
 use crate::linux::stage::Call;
-use crate::pki::Credential;
+use crate::pki::{Credential, TunnelSecret};
 
 /// How long between two looks whether a tunnel stands.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -46,21 +49,34 @@ impl Apply<'_> {
         let Some((_, first, _)) = steps.first() else { return Ok(()) };
         let mut ends = BTreeMap::new();
         for (_, step, it) in steps {
-            for node in [&it.tunnel.initiator.node, &it.tunnel.responder.node] {
-                let end = self.tunnel_end(node).map_err(|error| failed(step, &error))?;
-                ends.insert(node.clone(), end);
+            for end in it.tunnel.ends() {
+                let secret = self.secret(&it.tunnel, &end.node);
+                if !ends.contains_key(&end.node) {
+                    let found = self.tunnel_end(&end.node).map_err(|error| failed(step, &error))?;
+                    ends.insert(end.node.clone(), found);
+                }
+                if let Some(known) = ends.get_mut(&end.node) {
+                    known.secrets.extend(secret);
+                }
             }
         }
+        let nodes: Vec<Name> = ends.keys().cloned().collect();
         let tunnels = steps.iter().map(|(_, _, it)| (*it).clone()).collect();
         let opened = tunnels::open(tunnels, ends, self.deadline, |tunnel, established| {
             let step = steps.iter().find(|(_, _, it)| it.tunnel.name == *tunnel);
             step.map_or(Ok(()), |(number, step, _)| {
                 self.done(*number, step, call)?;
+                let Some(established) = established else { return Ok(()) };
                 let algorithms = established.sa.algorithms.to_string();
                 let answer = Answer::Opened { step: *number, algorithms, tries: established.tries };
                 call.answer(&answer).map_err(|error| gone(&error))
             })
         });
+        // From now on a daemon that was killed reads its files when it is started again.
+        for node in nodes {
+            let marked = self.node(&node).and_then(|it| write_file(it, ipsec::LOADED, 0o600, b""));
+            marked.map_err(|error| failed(first, &error))?;
+        }
         opened.map_err(|error| match error {
             tunnels::OpenError::Tunnels(failures) => {
                 let errors = failures.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -127,7 +143,19 @@ impl Apply<'_> {
     fn tunnel_end(&mut self, name: &Name) -> Result<tunnels::End> {
         let credential = Credential::load(&self.order.folder.pki(), name)?;
         let node = self.node(name)?;
-        Ok(tunnels::End { root: node.root_path(), control: node.folder.control(), credential })
+        let (root, control) = (node.root_path(), node.folder.control());
+        Ok(tunnels::End { root, control, credential, secrets: Vec::new() })
+    }
+
+    /// The secret of a tunnel, if it has one, as the daemon of `node` is told it.
+    fn secret(&self, tunnel: &Tunnel, node: &Name) -> Option<SharedWith> {
+        let Auth::Psk(secret) = &tunnel.ipsec()?.auth else { return None };
+        let (own, peer) = tunnel.seen_from(node)?;
+        let ends = [own.address, peer.address];
+        let (node, tunnel, secret) = (node.clone(), tunnel.name.clone(), secret.clone());
+        let shared = object::Secret { node, tunnel, ends, secret };
+        let secret = TunnelSecret::kept(&self.order.folder.pki(), &shared)?;
+        Some(SharedWith { tunnel: shared.tunnel, ends, secret })
     }
 
     /// Waits until the services of nodes where some were started are ready, and fails with the first that

@@ -161,10 +161,7 @@ fn tunnel() -> Tunnel {
         name: name("a-to-cloud"),
         initiator: end("gateway-a", "172.26.26.1", "10.1.0.0/16"),
         responder: end("gateway-s", "172.26.26.2", "10.3.0.0/16"),
-        kind: TunnelKind::Ipsec(Ipsec {
-            ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
-            esp: "aes256gcm16-ecp384".to_owned(),
-        }),
+        kind: TunnelKind::Ipsec(Ipsec::example()),
     }
 }
 
@@ -222,7 +219,7 @@ async fn load_both(nodes: [&Daemon; 2], credentials: [&Credential; 2], tunnels: 
     for at in [1, 0] {
         let node = &credentials[at].object().node;
         let connections = [connection(tunnels[at], node, Encryption::Userspace).unwrap()];
-        load(&nodes[at].root, &connections, credentials[at]).await.unwrap();
+        load(&nodes[at].root, &connections, credentials[at], &[]).await.unwrap();
     }
 }
 

@@ -6,18 +6,24 @@
 mod client;
 pub(crate) mod initiate;
 mod reason;
+pub(crate) mod rekey;
 
 #[cfg(test)]
 mod end_to_end;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use netarium_core::ipsec::{MessageError, Sa, Section, credential_file, values_message};
+use netarium_core::ipsec::{
+    MessageError, START, START_ACTION, Sa, Section, credential_file, secret_id, secret_message,
+    values_message,
+};
 use netarium_core::name::Name;
 
 use client::Client;
 
-use crate::pki::Credential;
+use crate::pki::{Credential, TunnelSecret};
 
 /// Why a daemon did not do what it was asked, or a tunnel is not up.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +87,16 @@ pub(crate) enum TunnelError {
     },
 }
 
+/// A secret that a daemon shares with another.
+pub(crate) struct SharedWith {
+    /// The tunnel that it is for.
+    pub(crate) tunnel: Name,
+    /// The addresses of the two ends, by which they call themselves.
+    pub(crate) ends: [IpAddr; 2],
+    /// The secret.
+    pub(crate) secret: TunnelSecret,
+}
+
 /// Gives the daemon of `node` its key, certificates, revocation lists and connections. What it
 /// has already is replaced or left as it is.
 ///
@@ -90,6 +106,7 @@ pub(crate) async fn load(
     node: &Path,
     connections: &[Section],
     credential: &Credential,
+    secrets: &[SharedWith],
 ) -> Result<(), TunnelError> {
     let mut client = Client::connect(node).await?;
     let key = [("type", "any"), ("data", credential.key())];
@@ -101,11 +118,32 @@ pub(crate) async fn load(
         let certificate = [("type", kind), ("flag", flag), ("data", pem)];
         client.ask("load-cert", values_message(&certificate)).await?;
     }
+    for shared in secrets {
+        let owners = shared.ends.map(|end| end.to_string());
+        let [own, peer] = owners.each_ref().map(String::as_str);
+        let id = secret_id(&shared.tunnel);
+        let message = secret_message(&id, [own, peer], shared.secret.text());
+        client.ask("load-shared", message).await?;
+    }
     for connection in connections {
         let message = with_certificates(connection, credential).to_message();
         client.ask("load-conn", message).await?;
     }
     Ok(())
+}
+
+/// Tells the daemon of `node` what is revoked now. It keeps the newest list of each authority.
+///
+/// # Errors
+/// If the daemon cannot be reached or refuses a list.
+pub(crate) async fn publish(node: &Path, lists: [&str; 2]) -> Result<(), TunnelError> {
+    let mut client = Client::connect(node).await?;
+    for list in lists {
+        let message = [("type", "X509_CRL"), ("flag", "NONE"), ("data", list)];
+        client.ask("load-cert", values_message(&message)).await?;
+    }
+    // What it has judged before it judges again.
+    client.ask("flush-certs", values_message(&[("type", "X509_CRL")])).await.map(drop)
 }
 
 /// Makes the daemon of `node` forget the connection of `tunnel`. An open tunnel stays open.
@@ -154,12 +192,30 @@ pub(crate) async fn list_conns(node: &Path) -> Result<Vec<String>, TunnelError> 
     Ok(names)
 }
 
-/// Over VICI the certificates themselves stand where swanctl.conf(5) has their files.
+/// The tunnels that the daemon of `node` opens as soon as there is something for them to carry.
+///
+/// # Errors
+/// If the daemon cannot be reached or understood.
+pub(crate) async fn list_traps(node: &Path) -> Result<BTreeSet<String>, TunnelError> {
+    let mut traps = BTreeSet::new();
+    let mut each = |event: Section| {
+        let children = event.sections().filter_map(|(_, policy)| policy.get("child"));
+        traps.extend(children.map(str::to_owned));
+    };
+    let mut client = Client::connect(node).await?;
+    let only = values_message(&[("trap", "yes")]);
+    client.stream("list-policies", "list-policy", only, &mut each).await?;
+    Ok(traps)
+}
+
+/// Over VICI the certificates themselves stand where swanctl.conf(5) has their files, and what is
+/// opened is opened by us, when both ends know of it: else the two would cross.
 fn with_certificates(connection: &Section, credential: &Credential) -> Section {
     let own = credential_file(&credential.object().node);
     connection.with_values(&|key, value| match key {
         "certs" if value == own => Some(credential.certificate().to_owned()),
         "cacerts" => Some(credential.root().to_owned()),
+        START_ACTION if value == START => Some("none".to_owned()),
         _ => None,
     })
 }
