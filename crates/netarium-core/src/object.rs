@@ -16,6 +16,7 @@ use crate::model::{
 };
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
+use crate::wireguard;
 
 /// What tells one object from every other of its lab.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +49,10 @@ pub enum Id {
     Credential(Name),
     /// A node's copy of the secret of a tunnel: node, tunnel.
     Secret(Name, Name),
+    /// A node's key pair for WireGuard.
+    Key(Name),
+    /// The key that both ends of a WireGuard tunnel share.
+    SharedKey(Name),
     /// A file in a node: node, absolute path.
     File(Name, String),
     /// The first process of a node.
@@ -78,6 +83,8 @@ pub enum Object {
     Firewall(Firewall),
     /// See [`Id::Interface`].
     Interface(Interface),
+    /// See [`Id::Interface`].
+    TunnelInterface(TunnelInterface),
     /// See [`Id::InterfaceSysctl`].
     InterfaceSysctl(InterfaceSysctl),
     /// See [`Id::Address`].
@@ -88,8 +95,14 @@ pub enum Object {
     Credential(Credential),
     /// See [`Id::Secret`].
     Secret(Secret),
+    /// See [`Id::Key`].
+    Key(Key),
+    /// See [`Id::SharedKey`].
+    SharedKey(SharedKey),
     /// See [`Id::File`].
     File(File),
+    /// See [`Id::File`].
+    WireguardConf(WireguardConf),
     /// See [`Id::Init`].
     Init(Init),
     /// See [`Id::Service`].
@@ -284,6 +297,21 @@ pub enum Port {
     Second,
 }
 
+/// An interface of a node that leads into a WireGuard tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelInterface {
+    /// The node.
+    pub node: Name,
+    /// Its name inside the node.
+    pub name: InterfaceName,
+    /// Whether it is the kernel's own or a TUN device for a program, which outlives that.
+    pub encryption: Encryption,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
+    /// Whether it takes packets.
+    pub state: LinkState,
+}
+
 /// A kernel setting of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceSysctl {
@@ -329,6 +357,44 @@ pub struct Credential {
     pub node: Name,
     /// The addresses in its certificate (subject alternative names).
     pub addresses: Vec<IpAddr>,
+}
+
+/// A node's key pair for WireGuard. It is the same for all of its tunnels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// The node.
+    pub node: Name,
+}
+
+/// A key that both ends of a WireGuard tunnel share, besides their own ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedKey {
+    /// The tunnel.
+    pub tunnel: Name,
+}
+
+/// What an interface into a WireGuard tunnel needs to know, as a file with keys in it that only the
+/// node's root reads, and set where the kernel encrypts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireguardConf {
+    /// The node.
+    pub node: Name,
+    /// The interface.
+    pub interface: InterfaceName,
+    /// Who reads it.
+    pub encryption: Encryption,
+    /// The UDP port that it listens to.
+    pub port: u16,
+    /// The node at the other end.
+    pub peer: Name,
+    /// Where that listens.
+    pub endpoint: SocketAddr,
+    /// What is behind the other end.
+    pub carry: Vec<IpNet>,
+    /// After so many seconds without a packet it sends an empty one.
+    pub keepalive: u16,
+    /// The tunnel whose ends share a key.
+    pub shared: Option<Name>,
 }
 
 /// A node's copy of the secret of a tunnel. It can be shown: the secret itself is not in it.
@@ -394,7 +460,7 @@ pub enum Encryption {
     /// The kernel.
     Kernel,
     /// A program behind a TUN device: for IPsec the daemon itself (strongSwan's plugin
-    /// `kernel-libipsec`).
+    /// `kernel-libipsec`), for WireGuard `netarium-wireguard`.
     Userspace,
 }
 
@@ -410,6 +476,7 @@ impl Object {
             Self::Sysctl(it) => Id::Sysctl(it.node.clone(), it.key.clone()),
             Self::Firewall(it) => Id::Firewall(it.node.clone()),
             Self::Interface(it) => Id::Interface(it.node.clone(), it.name.clone()),
+            Self::TunnelInterface(it) => Id::Interface(it.node.clone(), it.name.clone()),
             Self::InterfaceSysctl(it) => Id::InterfaceSysctl(
                 it.node.clone(),
                 it.interface.clone(),
@@ -422,6 +489,11 @@ impl Object {
             Self::Route(it) => Id::Route(it.node.clone(), it.to),
             Self::Credential(it) => Id::Credential(it.node.clone()),
             Self::Secret(it) => Id::Secret(it.node.clone(), it.tunnel.clone()),
+            Self::Key(it) => Id::Key(it.node.clone()),
+            Self::SharedKey(it) => Id::SharedKey(it.tunnel.clone()),
+            Self::WireguardConf(it) => {
+                Id::File(it.node.clone(), wireguard::conf_path(&it.interface))
+            }
             Self::File(it) => Id::File(it.node.clone(), it.path.clone()),
             Self::Init(it) => Id::Init(it.node.clone()),
             Self::Service(it) => Id::Service(it.node.clone(), it.service.name.clone()),
@@ -446,6 +518,8 @@ impl Id {
             Self::Route(..) => "route",
             Self::Credential(_) => "credential",
             Self::Secret(..) => "secret",
+            Self::Key(_) => "key",
+            Self::SharedKey(_) => "shared-key",
             Self::File(..) => "file",
             Self::Init(_) => "init",
             Self::Service(..) => "service",
@@ -463,6 +537,8 @@ impl fmt::Display for Id {
             | Self::Node(name)
             | Self::Firewall(name)
             | Self::Credential(name)
+            | Self::Key(name)
+            | Self::SharedKey(name)
             | Self::Init(name)
             | Self::Tunnel(name) => write!(f, " {name}"),
             Self::Sysctl(node, key) => write!(f, " {node} {}", key.replace('/', ".")),
