@@ -3,9 +3,11 @@
 //! An [`Object`] says what a thing is, never how it is made. The order of the variants of [`Id`]
 //! is the order of creation; the reverse is the order of removal.
 
+mod wireguard;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,9 @@ use crate::model::{
 };
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
-use crate::wireguard;
+use crate::wireguard::conf_path;
+
+pub use self::wireguard::{Key, SharedKey, TunnelInterface, WireguardConf};
 
 /// What tells one object from every other of its lab.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -297,21 +301,6 @@ pub enum Port {
     Second,
 }
 
-/// An interface of a node that leads into a WireGuard tunnel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TunnelInterface {
-    /// The node.
-    pub node: Name,
-    /// Its name inside the node.
-    pub name: InterfaceName,
-    /// Whether it is the kernel's own or a TUN device for a program, which outlives that.
-    pub encryption: Encryption,
-    /// The largest packet, in bytes.
-    pub mtu: u32,
-    /// Whether it takes packets.
-    pub state: LinkState,
-}
-
 /// A kernel setting of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceSysctl {
@@ -357,44 +346,6 @@ pub struct Credential {
     pub node: Name,
     /// The addresses in its certificate (subject alternative names).
     pub addresses: Vec<IpAddr>,
-}
-
-/// A node's key pair for WireGuard. It is the same for all of its tunnels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
-    /// The node.
-    pub node: Name,
-}
-
-/// A key that both ends of a WireGuard tunnel share, besides their own ones.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SharedKey {
-    /// The tunnel.
-    pub tunnel: Name,
-}
-
-/// What an interface into a WireGuard tunnel needs to know, as a file with keys in it that only the
-/// node's root reads, and set where the kernel encrypts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WireguardConf {
-    /// The node.
-    pub node: Name,
-    /// The interface.
-    pub interface: InterfaceName,
-    /// Who reads it.
-    pub encryption: Encryption,
-    /// The UDP port that it listens to.
-    pub port: u16,
-    /// The node at the other end.
-    pub peer: Name,
-    /// Where that listens.
-    pub endpoint: SocketAddr,
-    /// What is behind the other end.
-    pub carry: Vec<IpNet>,
-    /// After so many seconds without a packet it sends an empty one.
-    pub keepalive: u16,
-    /// The tunnel whose ends share a key.
-    pub shared: Option<Name>,
 }
 
 /// A node's copy of the secret of a tunnel. It can be shown: the secret itself is not in it.
@@ -491,9 +442,7 @@ impl Object {
             Self::Secret(it) => Id::Secret(it.node.clone(), it.tunnel.clone()),
             Self::Key(it) => Id::Key(it.node.clone()),
             Self::SharedKey(it) => Id::SharedKey(it.tunnel.clone()),
-            Self::WireguardConf(it) => {
-                Id::File(it.node.clone(), wireguard::conf_path(&it.interface))
-            }
+            Self::WireguardConf(it) => Id::File(it.node.clone(), conf_path(&it.interface)),
             Self::File(it) => Id::File(it.node.clone(), it.path.clone()),
             Self::Init(it) => Id::Init(it.node.clone()),
             Self::Service(it) => Id::Service(it.node.clone(), it.service.name.clone()),
