@@ -3,9 +3,11 @@
 //! An [`Object`] says what a thing is, never how it is made. The order of the variants of [`Id`]
 //! is the order of creation; the reverse is the order of removal.
 
+mod wireguard;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,9 @@ use crate::model::{
 };
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
+use crate::wireguard::conf_path;
+
+pub use self::wireguard::{Key, SharedKey, TunnelInterface, WireguardConf};
 
 /// What tells one object from every other of its lab.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +53,10 @@ pub enum Id {
     Credential(Name),
     /// A node's copy of the secret of a tunnel: node, tunnel.
     Secret(Name, Name),
+    /// A node's key pair for WireGuard.
+    Key(Name),
+    /// The key that both ends of a WireGuard tunnel share.
+    SharedKey(Name),
     /// A file in a node: node, absolute path.
     File(Name, String),
     /// The first process of a node.
@@ -78,6 +87,8 @@ pub enum Object {
     Firewall(Firewall),
     /// See [`Id::Interface`].
     Interface(Interface),
+    /// See [`Id::Interface`].
+    TunnelInterface(TunnelInterface),
     /// See [`Id::InterfaceSysctl`].
     InterfaceSysctl(InterfaceSysctl),
     /// See [`Id::Address`].
@@ -88,8 +99,14 @@ pub enum Object {
     Credential(Credential),
     /// See [`Id::Secret`].
     Secret(Secret),
+    /// See [`Id::Key`].
+    Key(Key),
+    /// See [`Id::SharedKey`].
+    SharedKey(SharedKey),
     /// See [`Id::File`].
     File(File),
+    /// See [`Id::File`].
+    WireguardConf(WireguardConf),
     /// See [`Id::Init`].
     Init(Init),
     /// See [`Id::Service`].
@@ -394,7 +411,7 @@ pub enum Encryption {
     /// The kernel.
     Kernel,
     /// A program behind a TUN device: for IPsec the daemon itself (strongSwan's plugin
-    /// `kernel-libipsec`).
+    /// `kernel-libipsec`), for WireGuard `netarium-wireguard`.
     Userspace,
 }
 
@@ -410,6 +427,7 @@ impl Object {
             Self::Sysctl(it) => Id::Sysctl(it.node.clone(), it.key.clone()),
             Self::Firewall(it) => Id::Firewall(it.node.clone()),
             Self::Interface(it) => Id::Interface(it.node.clone(), it.name.clone()),
+            Self::TunnelInterface(it) => Id::Interface(it.node.clone(), it.name.clone()),
             Self::InterfaceSysctl(it) => Id::InterfaceSysctl(
                 it.node.clone(),
                 it.interface.clone(),
@@ -422,6 +440,9 @@ impl Object {
             Self::Route(it) => Id::Route(it.node.clone(), it.to),
             Self::Credential(it) => Id::Credential(it.node.clone()),
             Self::Secret(it) => Id::Secret(it.node.clone(), it.tunnel.clone()),
+            Self::Key(it) => Id::Key(it.node.clone()),
+            Self::SharedKey(it) => Id::SharedKey(it.tunnel.clone()),
+            Self::WireguardConf(it) => Id::File(it.node.clone(), conf_path(&it.interface)),
             Self::File(it) => Id::File(it.node.clone(), it.path.clone()),
             Self::Init(it) => Id::Init(it.node.clone()),
             Self::Service(it) => Id::Service(it.node.clone(), it.service.name.clone()),
@@ -446,6 +467,8 @@ impl Id {
             Self::Route(..) => "route",
             Self::Credential(_) => "credential",
             Self::Secret(..) => "secret",
+            Self::Key(_) => "key",
+            Self::SharedKey(_) => "shared-key",
             Self::File(..) => "file",
             Self::Init(_) => "init",
             Self::Service(..) => "service",
@@ -463,6 +486,8 @@ impl fmt::Display for Id {
             | Self::Node(name)
             | Self::Firewall(name)
             | Self::Credential(name)
+            | Self::Key(name)
+            | Self::SharedKey(name)
             | Self::Init(name)
             | Self::Tunnel(name) => write!(f, " {name}"),
             Self::Sysctl(node, key) => write!(f, " {node} {}", key.replace('/', ".")),
