@@ -127,7 +127,7 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
         .collect();
     assert_eq!(refused.len(), model.segments.len() + model.tunnels.len() + 1, "{refused:#?}");
     assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
-    assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
+    assert_eq!(refused[7], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
 
     let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
     let refused = |model: &Model| -> Vec<String> {

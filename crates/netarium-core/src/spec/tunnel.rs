@@ -15,6 +15,7 @@ use crate::schema;
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename_all = "lowercase")]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a lab has a handful of tunnels")]
 pub enum Tunnel {
     /// An IPsec tunnel with IKEv2 (RFC 7296).
     Ipsec(Ipsec),
@@ -36,16 +37,21 @@ impl Tunnel {
         let ipsec = table.take("ipsec").and_then(|tree| Ipsec::read(tree, problems));
         let wireguard = table.take("wireguard").and_then(|tree| Wireguard::read(tree, problems));
         table.close(problems);
-        ipsec.map(Self::Ipsec).or(wireguard.map(Self::Wireguard)).filter(|_| named == 1)
+        ipsec
+            .map(Box::new)
+            .map(Self::Ipsec)
+            .or(wireguard.map(Self::Wireguard))
+            .filter(|_| named == 1)
     }
 
     /// The secret that is written there.
     pub fn secret(&self) -> Option<&String> {
         match self {
-            Self::Ipsec(Ipsec { auth: Some(Authentication::Secret(word)), .. }) => {
-                Some(&word.value)
-            }
-            Self::Ipsec(_) | Self::Wireguard(_) => None,
+            Self::Ipsec(it) => match &it.auth {
+                Some(Authentication::Secret(word)) => Some(&word.value),
+                _ => None,
+            },
+            Self::Wireguard(_) => None,
         }
     }
 
