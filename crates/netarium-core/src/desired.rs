@@ -352,6 +352,9 @@ fn add_sysctls(
         ("net/ipv4/conf/all/send_redirects", "0"),
         ("net/ipv4/conf/default/rp_filter", "0"),
         ("net/ipv4/conf/default/send_redirects", "0"),
+        // Else a node tells somebody no more than one refusal in a second, and the next is silence:
+        // who asks twice would see two different firewalls. The host's own limit stays.
+        ("net/ipv4/icmp_ratelimit", "0"),
         ("net/ipv4/ip_forward", forward),
     ];
     if choice.ipv6 {
@@ -370,6 +373,7 @@ fn add_sysctls(
                     CarriedIpv6::ByInterface(_) | CarriedIpv6::No => "1",
                 },
             ),
+            ("net/ipv6/icmp/ratelimit", "0"),
         ]);
     }
     let mut add = |key: &str, value: &str| {

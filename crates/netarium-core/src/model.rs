@@ -406,6 +406,11 @@ impl Tunnel {
         self.initiator.node == *node && self.ipsec().is_some_and(translated)
     }
 
+    /// Whether certificates tell its ends who the other is.
+    pub fn is_certified(&self) -> bool {
+        self.ipsec().is_some_and(|ipsec| ipsec.auth == Auth::Certificate)
+    }
+
     /// What it needs as an IPsec tunnel, if it is one.
     pub fn ipsec(&self) -> Option<&Ipsec> {
         match &self.kind {

@@ -52,6 +52,13 @@ pub enum Deed {
         /// What is transferred meanwhile and must not break.
         during: Option<Transfer>,
     },
+    /// The certificate of a node is revoked, and its tunnels are closed. Undone by a new one.
+    Revoke {
+        /// The node.
+        node: Name,
+        /// Its tunnels for which certificates vouch.
+        tunnels: Vec<Name>,
+    },
 }
 
 /// A transfer that lasts as long as something else.
@@ -74,7 +81,7 @@ impl Deed {
     /// The node or tunnel that it is done to.
     pub fn at(&self) -> &Name {
         match self {
-            Self::Kill { node } | Self::Cut { node, .. } => node,
+            Self::Kill { node } | Self::Cut { node, .. } | Self::Revoke { node, .. } => node,
             Self::Rekey { tunnel, .. } => tunnel,
         }
     }

@@ -78,6 +78,10 @@ pub struct Check {
     /// Disturb: give this tunnel new keys; a list for several.
     #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
     pub rekey: Option<Placed<Vec<Word>>>,
+    /// Disturb: revoke the certificate of this node, which then gets a new one; a list for several,
+    /// one after another.
+    #[schemars(with = "Option<schema::OneOrMany<schema::Name>>")]
+    pub revoke: Option<Placed<Vec<Word>>>,
     /// How long a link is cut. Default: `1s`.
     #[schemars(rename = "for", with = "Option<schema::Duration>")]
     pub duration: Option<Word>,
@@ -171,7 +175,8 @@ impl Check {
             Some(Placed { value: words(key, tree, problems), place: tree.place })
         };
         let [from, on, tunnel, isolated] = ["from", "on", "tunnel", "isolated"].map(&mut many);
-        let [kill, cut, rekey, then] = ["kill", "cut", "rekey", "then"].map(&mut many);
+        let [kill, cut, rekey, revoke, then] =
+            ["kill", "cut", "rekey", "revoke", "then"].map(&mut many);
         let during = table.take("during").and_then(|tree| During::read(tree, problems));
         let meanwhile = table.take("meanwhile").map(|tree| {
             let items = items(tree).iter().filter_map(|item| Self::read(item, problems));
@@ -202,6 +207,7 @@ impl Check {
             kill,
             cut,
             rekey,
+            revoke,
             duration,
             during,
             meanwhile,

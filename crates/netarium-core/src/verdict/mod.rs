@@ -5,6 +5,7 @@
 
 mod isolated;
 mod only;
+mod refusal;
 mod tunnel;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use isolated::{Attempt, Isolation, isolated};
 pub use only::{Finding, Heard, MOST_SAMPLES, only};
+pub use refusal::{Opening, refused};
 pub use tunnel::{End, Handshake, WireguardEnd, tunnel, wireguard};
 
 use crate::model::{Answer, Deed, Disturbance, Probe, Reach, Source, TunnelState};
@@ -176,6 +178,9 @@ pub fn expected_after(disturbance: &Disturbance) -> String {
         Deed::Rekey { tunnel, during: None, .. } => format!("{tunnel} has new keys"),
         Deed::Rekey { tunnel, during: Some(transfer), .. } => {
             format!("{tunnel} has new keys, and no transfer to {} breaks", transfer.from)
+        }
+        Deed::Revoke { node, .. } => {
+            format!("{node} is refused until it has a new certificate")
         }
     };
     let count = |number: usize| {

@@ -156,5 +156,18 @@ fn a_check_that_disturbs_names_what_and_what_must_hold() {
         "{kill: x, ping: y}",
         &["4:17: a check does one thing, not both ping and kill (write a second check)"],
     );
+    said(
+        "{revoke: [x, z, lonely]}, {revoke: []}, {revoke: y, during: {from: x, http: 'http://y'}}",
+        &[
+            "4:23: unknown node z (there are x, y, lonely, twice, six)",
+            "4:26: lonely has no certificate that could be revoked (name an end of an IPsec tunnel without auth: psk)",
+            "4:45: revoke names nothing",
+            "4:70: during means nothing in a check with revoke",
+        ],
+    );
+    said(
+        "{revoke: x, kill: y}",
+        &["4:22: a check does one thing, not both kill and revoke (write a second check)"],
+    );
     said("{ping: y, from: x, then: a}", &["4:35: then means nothing in a check that asks"]);
 }

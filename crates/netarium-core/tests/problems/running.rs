@@ -267,13 +267,13 @@ fn checks_are_checked() {
         (
             concat!(base!(), "\nchecks: [{}]"),
             &[
-                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, isolated, kill, cut or rekey)",
+                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, isolated, kill, cut, rekey or revoke)",
             ],
         ),
         (
             concat!(base!(), "\nchecks: [{from: x}]"),
             &[
-                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, isolated, kill, cut or rekey)",
+                "3:10: the check names nothing to do (write ping, tcp, udp or http with from, only with on, tunnel, isolated, kill, cut, rekey or revoke)",
             ],
         ),
         (

@@ -10,7 +10,7 @@ use netarium_core::outcome::Outcome;
 use netarium_core::verdict::{self, Verdict};
 
 use super::neighbours::Neighbours;
-use super::probe;
+use super::probe::{self, GRACE};
 use super::result::Found;
 use super::watch::Watch;
 use crate::failure::Failure;
@@ -18,10 +18,6 @@ use crate::folder::{LabFolder, NodeFolder};
 
 /// The pause before asking again: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
-
-/// How much longer than it was told a probe may take. It ends by itself; but the machine may be busy,
-/// and a virtual one without acceleration takes seconds to start twenty of them at once.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// A check is not asked again when less than this is left: no answer would count.
 const SHORTEST: Duration = Duration::from_millis(5);

@@ -2,6 +2,8 @@
 //! all is as before. One after another, while every segment that a check listens on is listened to
 //! from both ends of each frame's way.
 
+mod revoke;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -105,6 +107,9 @@ impl Stage<'_> {
             Deed::Rekey { tunnel, node, during } => {
                 let patience = Duration::from_millis(disturbance.recover.into());
                 self.rekey(tunnel, node, during.as_ref(), patience, &mut story).await
+            }
+            Deed::Revoke { node, tunnels } => {
+                self.revoke(node, tunnels, disturbance, &mut story).await
             }
         };
         let recovered = match undone {

@@ -1,6 +1,7 @@
 //! One program in a node that finds one thing out: where it is started, and what it says.
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use netarium_core::control::{Exit, PROBE};
 use serde::de::DeserializeOwned;
@@ -9,6 +10,11 @@ use crate::engine::native::node::recorded;
 use crate::engine::native::run::{Ended, Running};
 use crate::failure::Failure;
 use crate::folder::NodeFolder;
+
+/// How much longer than it was told a program in a node may take to begin or to end. It ends by
+/// itself; but the machine may be busy, and then takes seconds to start a hundred of them at once.
+/// Nobody waits for that unless something hangs, so it is long.
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// Starts a probe in a node.
 ///

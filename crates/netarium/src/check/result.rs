@@ -69,6 +69,8 @@ pub enum CheckKind {
     Cut,
     /// A tunnel gets new keys.
     Rekey,
+    /// A node's certificate is revoked, and it gets another.
+    Revoke,
 }
 
 impl CheckResult {
@@ -92,6 +94,7 @@ impl CheckResult {
                 Deed::Kill { .. } => CheckKind::Kill,
                 Deed::Cut { .. } => CheckKind::Cut,
                 Deed::Rekey { .. } => CheckKind::Rekey,
+                Deed::Revoke { .. } => CheckKind::Revoke,
             },
             at: disturbance.deed.at().clone(),
             passed,

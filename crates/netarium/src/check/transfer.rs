@@ -7,12 +7,12 @@ use netarium_core::model::Transfer;
 use netarium_core::outcome::{self, Listening};
 use rustix::pipe::PipeFlags;
 
-use super::probe;
+use super::probe::{self, GRACE};
 use crate::engine::native::run::Running;
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 
-/// How long it may take to begin and to end, and how long nothing may come.
+/// How long nothing may come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A transfer on its way. It ends when its input does.
@@ -28,7 +28,7 @@ impl Course {
     /// The reason in words.
     pub(super) async fn begin(lab: &LabFolder, transfer: &Transfer) -> Result<Self, String> {
         let late = || Err("nothing was transferred in time".to_owned());
-        let begun = tokio::time::timeout(PATIENCE, begin(lab, transfer)).await;
+        let begun = tokio::time::timeout(GRACE, begin(lab, transfer)).await;
         begun.unwrap_or_else(|_| late())
     }
 
@@ -39,7 +39,7 @@ impl Course {
     pub(super) async fn end(self) -> Result<String, String> {
         drop(self.input);
         let late = |_| "the transfer did not end in time".to_owned();
-        let ended = tokio::time::timeout(PATIENCE * 2, self.running.end()).await.map_err(late)?;
+        let ended = tokio::time::timeout(GRACE, self.running.end()).await.map_err(late)?;
         let ended = ended.map_err(|error| Failure::of(&error).to_string())?;
         let last = ended.output.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
         let told: Result<outcome::Transfer, _> = serde_json::from_slice(last.unwrap_or_default());

@@ -3,19 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use netarium_core::model::Source;
 use netarium_core::outcome::{Arrival, Listening};
 use rustix::pipe::PipeFlags;
 
-use super::probe;
+use super::probe::{self, GRACE};
 use crate::engine::native::run::Running;
 use crate::failure::Failure;
 use crate::folder::LabFolder;
-
-/// How long it may take to begin and to end.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Somebody who watches. It ends when its input does.
 pub(super) struct Watch {
@@ -35,7 +31,7 @@ impl Watch {
     ) -> Result<Self, String> {
         let beginning = begin(lab, source, token);
         let late = || Err("it was not ready in time".to_owned());
-        let begun = tokio::time::timeout(PATIENCE, beginning).await.unwrap_or_else(|_| late());
+        let begun = tokio::time::timeout(GRACE, beginning).await.unwrap_or_else(|_| late());
         begun.map_err(|reason| format!("nobody watched in {}: {reason}", source.seen_by))
     }
 
@@ -46,7 +42,7 @@ impl Watch {
     pub(super) async fn end(self) -> Result<BTreeSet<IpAddr>, String> {
         drop(self.input);
         let late = |_| "whoever watched did not end in time".to_owned();
-        let ended = tokio::time::timeout(PATIENCE, self.running.end()).await.map_err(late)?;
+        let ended = tokio::time::timeout(GRACE, self.running.end()).await.map_err(late)?;
         let ended = ended.map_err(|error| Failure::of(&error).to_string())?;
         let lines = ended.output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let arrivals = lines.map(serde_json::from_slice::<Arrival>);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use netarium_core::desired::Desired;
-use netarium_core::model::Auth;
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Object, Objects};
 use netarium_core::plan::Step;
@@ -59,6 +59,16 @@ impl Lab {
     /// # Errors
     /// If the lab is not up, the node has no certificate, or a tunnel does not stand in the end.
     pub async fn renew(&self, node: &Name, report: Report<'_>) -> Result<Vec<Step>> {
+        self.renew_within(node, PATIENCE, report).await
+    }
+
+    /// The same for those who do not want to wait as long for tunnels.
+    pub(crate) async fn renew_within(
+        &self,
+        node: &Name,
+        patience: Duration,
+        report: Report<'_>,
+    ) -> Result<Vec<Step>> {
         let lock = self.lock(report).await?;
         let objects = self.must_have_certificate(node).await?;
         let before = self.observe().await?;
@@ -70,7 +80,7 @@ impl Lab {
         let work = Work {
             lock: &lock,
             unready: BTreeSet::new(),
-            patience: PATIENCE,
+            patience,
             secrets: &file.model.secrets,
             renewed: Some(node),
             report,
@@ -118,7 +128,6 @@ fn renewal(objects: &Objects, node: &Name, revoked: &BTreeSet<Name>) -> Vec<Step
 /// The end of a tunnel that is refused since its certificate is revoked.
 pub(super) fn refused<'r>(object: &Object, revoked: &'r BTreeSet<Name>) -> Option<&'r Name> {
     let Object::Tunnel(it) = object else { return None };
-    let certified = it.tunnel.ipsec().is_some_and(|ipsec| ipsec.auth == Auth::Certificate);
     let ends = it.tunnel.ends().map(|end| &end.node);
-    revoked.iter().find(|node| certified && ends.contains(node))
+    revoked.iter().find(|node| it.tunnel.is_certified() && ends.contains(node))
 }

@@ -125,7 +125,8 @@ impl Lab {
                     Answer::Certificates(_)
                     | Answer::Observed(_)
                     | Answer::Saw(_)
-                    | Answer::Rekeyed(_),
+                    | Answer::Rekeyed(_)
+                    | Answer::Tried(_),
                 ) => {}
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }

@@ -1,11 +1,13 @@
-//! What is done to a running lab on purpose: nodes killed, links cut, tunnels rekeyed. Bringing the
-//! lab up mends all of it.
+//! What is done to a running lab on purpose: nodes killed, links cut, tunnels rekeyed or tried.
+//! Bringing the lab up mends all of it.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::LinkState;
+use netarium_core::verdict::Opening;
 
 use super::{Lab, LabError, Result, State};
 use crate::engine::native::node::recorded;
@@ -67,6 +69,23 @@ impl Lab {
         let mut running = self.start_worker(task, &[])?;
         match running.answer().await.map_err(LabError::Stage)? {
             Some(Answer::Rekeyed(numbers)) => Ok(numbers),
+            Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),
+            _ => Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
+        }
+    }
+
+    /// Tries to open each tunnel of `node` for which certificates vouch: what came of it. One that
+    /// stands is left alone.
+    pub(crate) async fn try_tunnels(
+        &self,
+        node: &Name,
+        patience: Duration,
+    ) -> Result<BTreeMap<Name, Opening>> {
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let task = Task::Try { node: node.clone(), patience };
+        let mut running = self.start_worker(task, &[])?;
+        match running.answer().await.map_err(LabError::Stage)? {
+            Some(Answer::Tried(openings)) => Ok(openings),
             Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),
             _ => Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
         }

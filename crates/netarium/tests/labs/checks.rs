@@ -107,7 +107,24 @@ pub(crate) fn each_way_to_get_no_answer_and_each_source_is_told_from_the_others(
     for (result, (check, seen)) in bad.iter().zip(&FAILS) {
         assert!(!result.passed && result.seen.contains(seen), "{check}: {result:#?}");
     }
+    assert_refusals_are_not_rationed(&lab);
     lab.down();
+}
+
+/// Kernels by themselves refuse six times at once, and then once in a second.
+fn assert_refusals_are_not_rationed(lab: &TestLab) {
+    for (node, words) in [
+        ("visitor", &["netarium-probe", "udp", "203.0.113.1", "81", "--timeout-ms=800"][..]),
+        (
+            "neighbour",
+            &["netarium-probe", "ping", "fd00:9::9", "--count=1", "--timeout-ms=800"][..],
+        ),
+    ] {
+        for number in 1..=12 {
+            let said = lab.run(node, words).text;
+            assert!(said.contains("port unreachable"), "{node}, the {number}th time: {said}");
+        }
+    }
 }
 
 pub(crate) fn a_tunnel_is_as_its_daemons_tell_and_a_failure_shows_their_logs() {

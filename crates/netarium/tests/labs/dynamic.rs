@@ -36,6 +36,7 @@ checks:
   - {cut: \"router:net-s\", for: 300ms, meanwhile: {from: client, ping: server, expect: blocked}}
   - {cut: \"west:net-a\", for: 300ms}
   - {rekey: west-east, during: {from: client, http: \"http://10.2.0.2/bytes/1000000000\"}}
+  - {revoke: [west, east], meanwhile: {from: client, ping: server, expect: blocked}, recover: 20s}
 ";
 
 pub(crate) fn a_lab_recovers_from_what_is_done_to_it_and_nothing_leaks() {
@@ -47,14 +48,23 @@ pub(crate) fn a_lab_recovers_from_what_is_done_to_it_and_nothing_leaks() {
     let failed: Vec<_> = results.iter().filter(|result| !result.passed).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     let kinds: Vec<CheckKind> = results.iter().map(|result| result.kind).collect();
-    use CheckKind::{Cut, Kill, Only, Rekey};
-    assert_eq!(kinds, [Kill, Cut, Cut, Rekey, Only, Only]);
-    for result in &results[..4] {
+    use CheckKind::{Cut, Kill, Only, Rekey, Revoke};
+    assert_eq!(kinds, [Kill, Cut, Cut, Rekey, Revoke, Revoke, Only, Only]);
+    for result in &results[..6] {
         assert!(result.recovered_after.is_some_and(|millis| millis > 0.0), "{result:#?}");
     }
     assert!(results[3].seen.contains("1 requests"), "{:#?}", results[3]);
+    // Each was refused by the other's word, and has another certificate now.
+    for (result, peer) in results[4..6].iter().zip(["east", "west"]) {
+        let words = format!("{peer}: certificate was revoked on");
+        assert!(result.seen.contains("west-east refused") && result.seen.contains(&words));
+        assert!(result.seen.contains("meanwhile, west-east is down"), "{result:#?}");
+    }
+    let certificates = run(lab.lab.certificates()).unwrap();
+    assert!(certificates.certificates.iter().all(|it| it.revoked.is_none()), "{certificates:#?}");
+    assert_eq!(certificates.list.revoked.len(), 2);
     // What was listened to is what happened: packets of the tunnel, and nothing else.
-    for result in &results[4..] {
+    for result in &results[6..] {
         assert!(result.seen.contains("esp") && result.seen.contains("ike"), "{result:#?}");
         assert!(result.name.ends_with("during all dynamic checks"), "{result:#?}");
     }

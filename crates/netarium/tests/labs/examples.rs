@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use netarium::check::{Selection, check};
+use netarium::check::{Selection, check, disturb};
 use netarium::lab::State;
 use netarium::lab_file::LabFile;
 use netarium_core::model::Model;
@@ -35,6 +35,7 @@ pub(crate) fn all_labs_with_tunnels_are_up_at_the_same_time_and_pass_their_check
     assert!(labs.len() >= 2, "{}", labs.len());
     for_each_side_by_side(&labs, |lab| assert!(!lab.up().is_empty()));
     for_each_side_by_side(&labs, assert_is_as_it_should_be);
+    for_each_side_by_side(&labs, assert_recovers_from_what_is_done_to_it);
     labs.iter().for_each(TestLab::down);
 }
 
@@ -65,6 +66,18 @@ fn assert_checks_pass(lab: &TestLab) {
     assert_eq!(results.len(), model.checks.len());
     let failed: Vec<_> = results.iter().filter(|result| !result.passed).collect();
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The dynamic checks pass, and so does what listens meanwhile.
+fn assert_recovers_from_what_is_done_to_it(lab: &TestLab) {
+    let file = lab.file();
+    let results = run(disturb(&lab.lab, &file, &Selection::All, &|_| ())).unwrap();
+    // A killed node has another first process, which is ours to end, too.
+    lab.note();
+    assert!(file.model.disturbances.len() >= 2 && results.len() > file.model.disturbances.len());
+    let failed: Vec<_> = results.iter().filter(|result| !result.passed).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    lab.assert_healthy();
 }
 
 /// The lab that the project is about.

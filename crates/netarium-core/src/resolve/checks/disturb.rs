@@ -1,8 +1,8 @@
 //! Dynamic checks: what is done to the lab, and what must hold meanwhile and afterwards.
 
 use super::host::{address, url};
-use super::{Ground, check, deeds as written_deeds, duration, only_keys, title};
-use crate::model::{Check, Deed, Disturbance, Probe, Transfer, TunnelKind, Url};
+use super::{Ground, PATIENCE, check, deeds as written_deeds, duration, only_keys, title};
+use crate::model::{Check, Deed, Disturbance, Probe, Transfer, TunnelKind, TunnelState, Url};
 use crate::name::{InterfaceName, Name};
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::spec::{self, During, Spec, Word};
@@ -27,8 +27,18 @@ pub(super) fn resolve(
 
 /// The key by which a check disturbs, with its place.
 pub(super) fn deed_key(written: &spec::Check) -> Option<(&'static str, Place)> {
-    let keys = [("kill", &written.kill), ("cut", &written.cut), ("rekey", &written.rekey)];
-    keys.into_iter().find_map(|(key, words)| Some((key, words.as_ref()?.place)))
+    keys(written).next()
+}
+
+/// The keys by which a check disturbs, with their places: one, if it is right.
+pub(super) fn keys(written: &spec::Check) -> impl Iterator<Item = (&'static str, Place)> {
+    let keys = [
+        ("kill", &written.kill),
+        ("cut", &written.cut),
+        ("rekey", &written.rekey),
+        ("revoke", &written.revoke),
+    ];
+    keys.into_iter().filter_map(|(key, words)| Some((key, words.as_ref()?.place)))
 }
 
 fn one(
@@ -66,8 +76,8 @@ fn one(
     let made = deeds.into_iter().map(|(made, deed)| Disturbance {
         name: title(written, made, several, deed.at()),
         group: written.group.as_ref().map(|word| word.value.clone()),
+        meanwhile: closed(&deed, ground).chain(meanwhile.iter().cloned()).collect(),
         deed,
-        meanwhile: meanwhile.clone(),
         then: then.clone(),
         recover: recover.unwrap_or(RECOVER),
     });
@@ -125,7 +135,32 @@ fn deeds(
             }
         }
     }
+    if let Some(words) = &written.revoke {
+        nothing(words, "revoke", problems);
+        let revoked = words.value.iter().filter_map(|word| revocation(word, ground, problems));
+        deeds.extend(revoked);
+    }
     deeds
+}
+
+/// The revocation of a node's certificate. If it seems to have none, a tunnel with a problem of its
+/// own may be the reason, which was told about there.
+fn revocation(word: &Word, ground: &Ground<'_>, problems: &mut Problems) -> Option<(String, Deed)> {
+    let node = ground.context.node_names.find(word, problems)?;
+    let certified = ground.tunnels.values().filter(|tunnel| tunnel.is_certified());
+    let mut tunnels = certified.filter(|it| it.seen_from(&node).is_some()).peekable();
+    if tunnels.peek().is_none() {
+        let is_read = |word: &str| ground.tunnels.keys().any(|name| name.as_str() == word);
+        if ground.tunnel_names.is_open() || !ground.tunnel_names.words().all(is_read) {
+            return None;
+        }
+        let problem = Problem::new(format!("{node} has no certificate that could be revoked"));
+        let hint = "name an end of an IPsec tunnel without auth: psk";
+        problems.add(problem.at(word.place).hint(hint));
+        return None;
+    }
+    let tunnels = tunnels.map(|tunnel| tunnel.name.clone()).collect();
+    Some((format!("{node} is revoked"), Deed::Revoke { node, tunnels }))
 }
 
 /// `NODE:SEGMENT` or `NODE:INTERFACE`.
@@ -191,7 +226,25 @@ fn then(written: &spec::Check, checks: &[Check], problems: &mut Problems) -> Vec
     places(&|check| words.value.iter().any(|word| check.fits(word)))
 }
 
-/// What must hold before it is undone.
+/// That the tunnels of a node that is revoked do not stand.
+fn closed(deed: &Deed, ground: &Ground<'_>) -> impl Iterator<Item = Check> {
+    let tunnels = match deed {
+        Deed::Revoke { tunnels, .. } => tunnels.as_slice(),
+        _ => &[],
+    };
+    tunnels.iter().filter_map(|name| ground.tunnels.get(name)).map(|tunnel| Check {
+        name: format!("{} is down", tunnel.name),
+        group: None,
+        probe: Probe::Tunnel {
+            tunnel: tunnel.name.clone(),
+            between: tunnel.ends().map(|end| end.node.clone()),
+            expect: TunnelState::Down,
+        },
+        timeout: PATIENCE,
+    })
+}
+
+/// What must hold before it is undone, as written.
 fn meanwhile(written: &spec::Check, ground: &Ground<'_>, problems: &mut Problems) -> Vec<Check> {
     let mut checks = Vec::new();
     for inner in written.meanwhile.iter().flat_map(|it| &it.value) {

@@ -16,8 +16,8 @@ use crate::spec::{self, Expect, Spec, Word};
 
 /// How long a check may take if it does not say, in milliseconds: where something is waited for,
 /// where nothing is to come, which takes that long each time, and where not even a refusal is to
-/// come. Refusals are rationed: a kernel sends somebody no more than one in a second, when it has
-/// sent a few at once (icmp_ratelimit, icmp(7)).
+/// come. Nodes do not ration refusals, but a lab file may have them do so, and a network within a
+/// node does by itself: then no more than one comes in a second (icmp_ratelimit, icmp(7)).
 const PATIENCE: u32 = 5000;
 const PATIENCE_BLOCKED: u32 = 500;
 const PATIENCE_DROPPED: u32 = 1500;
@@ -81,10 +81,7 @@ fn deeds(written: &spec::Check) -> Vec<(&'static str, Place, Deed<'_>)> {
     let on = written.on.as_ref().map(|it| ("on", it.place, Deed::Listen));
     let tunnel = written.tunnel.as_ref().map(|it| ("tunnel", it.place, Deed::Tunnel(it)));
     let isolated = written.isolated.as_ref().map(|it| ("isolated", it.place, Deed::Isolated(it)));
-    let disturbs = [("kill", &written.kill), ("cut", &written.cut), ("rekey", &written.rekey)];
-    let disturbs = disturbs
-        .into_iter()
-        .filter_map(|(key, words)| words.as_ref().map(|words| (key, words.place, Deed::Disturb)));
+    let disturbs = disturb::keys(written).map(|(key, place)| (key, place, Deed::Disturb));
     asks.chain(only.or(on)).chain(tunnel).chain(isolated).chain(disturbs).collect()
 }
 
@@ -95,7 +92,7 @@ fn check(written: &spec::Check, ground: &Ground<'_>, problems: &mut Problems) ->
         [] => {
             let problem = Problem::new("the check names nothing to do").at(written.place);
             let hint = "write ping, tcp, udp or http with from, only with on, tunnel, isolated, \
-                        kill, cut or rekey";
+                        kill, cut, rekey or revoke";
             problems.add(problem.hint(hint));
             return Vec::new();
         }

@@ -1,17 +1,22 @@
 //! Showing the certificates of a lab, and revoking one: a new list is kept, put into every node
-//! that judges certificates, and told to its daemon.
+//! that judges certificates, and told to its daemon. Trying what a certificate is still good for.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use netarium_core::model::Auth;
+use netarium_core::model::Tunnel;
 use netarium_core::name::Name;
 use netarium_core::object::{Object, Objects};
+use netarium_core::verdict::Opening;
+use tokio::time::Instant;
 
-use super::node::RunningNode;
+use super::node::{NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
+use super::vici::initiate::initiate;
 use super::vici::{self, TunnelError};
 use crate::certificates::{Certificates, Reason, Standing};
+use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::pki::{Authority, Credential, PkiError};
 
@@ -20,6 +25,8 @@ use crate::pki::{Authority, Credential, PkiError};
 pub(crate) enum CertificateError {
     #[error(transparent)]
     Pki(#[from] PkiError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
     #[error(transparent)]
     Tunnel(#[from] TunnelStepError),
     #[error("cannot tell a daemon what is revoked")]
@@ -91,9 +98,7 @@ fn publish(folder: &LabFolder, credential: &Credential) -> Result<()> {
 
 /// Closes the tunnels of a node for which certificates vouch.
 fn close(folder: &LabFolder, node: &Name) -> Result<()> {
-    let path = folder.journal();
-    let recorded = super::journal::replay(&path)
-        .map_err(|source| CertificateError::Journal { path, source })?;
+    let recorded = recorded(folder)?;
     let runtime = tunnels::runtime()?;
     for tunnel in certified(&recorded, node) {
         for end in tunnel.ends() {
@@ -107,15 +112,55 @@ fn close(folder: &LabFolder, node: &Name) -> Result<()> {
     Ok(())
 }
 
+/// Tries to open the tunnels of a node for which certificates vouch: what came of each.
+///
+/// # Errors
+/// If it is not known which there are, or an end of one does not run.
+pub(crate) fn try_tunnels(
+    folder: &LabFolder,
+    node: &Name,
+    patience: Duration,
+) -> Result<BTreeMap<Name, Opening>> {
+    let recorded = recorded(folder)?;
+    let runtime = tunnels::runtime()?;
+    let tried = certified(&recorded, node).map(|tunnel| {
+        let tunnel = as_asked_by(node, tunnel);
+        let [asks, answers] = tunnel.ends().map(|end| RunningNode::find(folder, &end.node));
+        let (asks, answers) = (asks?.root_path(), answers?.root_path());
+        let deadline = Instant::now() + patience;
+        let opening = match runtime.block_on(initiate(&tunnel, &asks, &answers, deadline)) {
+            Ok(_) => Opening::Stands,
+            Err(TunnelError::Down { reason, .. }) => Opening::Refused(reason),
+            Err(error) => Opening::Failed(Failure::of(&error).to_string()),
+        };
+        Ok((tunnel.name, opening))
+    });
+    tried.collect()
+}
+
+/// The tunnel with `node` as the end that asks, if it can: an end whose address nobody knows cannot
+/// be asked, so that it asks itself. Either way each shows the other who it is.
+fn as_asked_by(node: &Name, tunnel: &Tunnel) -> Tunnel {
+    let mut tunnel = tunnel.clone();
+    if tunnel.responder.node == *node && !tunnel.hides(&tunnel.initiator.node) {
+        std::mem::swap(&mut tunnel.initiator, &mut tunnel.responder);
+    }
+    tunnel
+}
+
+fn recorded(folder: &LabFolder) -> Result<Objects> {
+    let path = folder.journal();
+    super::journal::replay(&path).map_err(|source| CertificateError::Journal { path, source })
+}
+
 /// The tunnels of a node for which certificates vouch.
 pub(crate) fn certified<'o>(
     objects: &'o Objects,
     node: &'o Name,
-) -> impl Iterator<Item = &'o netarium_core::model::Tunnel> {
+) -> impl Iterator<Item = &'o Tunnel> {
     objects.iter().filter_map(move |(_, object)| match object {
         Object::Tunnel(it) if it.tunnel.seen_from(node).is_some() => {
-            let ipsec = it.tunnel.ipsec()?;
-            (ipsec.auth == Auth::Certificate).then_some(&it.tunnel)
+            it.tunnel.is_certified().then_some(&it.tunnel)
         }
         _ => None,
     })

@@ -6,7 +6,7 @@
 //! whatever it does, and the kernel every node that was created and not yet started: nobody changes
 //! a lab without the lock, which ended with the caller.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use netarium_core::model::Secrets;
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{Id, LinkState, Object, Objects};
 use netarium_core::plan::Step;
+use netarium_core::verdict::Opening;
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,13 @@ pub(crate) enum Task {
         /// How long it may take, in milliseconds.
         patience: u64,
     },
+    /// Trying to open the tunnels for which a node's certificate vouches.
+    Try {
+        /// The node.
+        node: Name,
+        /// How long each may take, in milliseconds.
+        patience: u64,
+    },
 }
 
 /// What a worker answers.
@@ -137,6 +145,8 @@ pub(crate) enum Answer {
     Saw(Sight),
     /// The numbers of a tunnel's associations before and after it was rekeyed.
     Rekeyed([Numbers; 2]),
+    /// What came of trying to open these tunnels.
+    Tried(BTreeMap<Name, Opening>),
     /// It did not work; nothing more will come.
     Failed(Failure),
 }
@@ -323,6 +333,11 @@ fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failur
             let patience = std::time::Duration::from_millis(*patience);
             let numbers = disturb::rekey_tunnel(&order.folder, node, tunnel, patience);
             answer(Answer::Rekeyed(numbers.map_err(|it| Failure::of(&it))?))
+        }
+        Task::Try { node, patience } => {
+            let patience = std::time::Duration::from_millis(*patience);
+            let openings = certificates::try_tunnels(&order.folder, node, patience);
+            answer(Answer::Tried(openings.map_err(|it| Failure::of(&it))?))
         }
         Task::Apply { steps, patience, unready, .. } => {
             let patience = std::time::Duration::from_millis(*patience);
