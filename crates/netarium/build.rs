@@ -4,8 +4,11 @@
 //! so it is a build of its own, in a folder of its own, started from here.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use sha2::{Digest, Sha256};
 
 fn main() {
     let source = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -19,9 +22,17 @@ fn main() {
         None => build(&workspace),
     };
     println!("cargo::rustc-env=NETARIUM_NODE_PROGRAM={}", program.display());
+    println!("cargo::rustc-env=NETARIUM_NODE_DIGEST={}", digest(&program));
 }
 
-fn build(workspace: &std::path::Path) -> PathBuf {
+/// What tells the program from others. Every worker wants to know it, and a build that is not
+/// optimized would take a second for it on a slow machine.
+fn digest(program: &Path) -> String {
+    let bytes = fs::read(program).expect("the program of nodes can be read");
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn build(workspace: &Path) -> PathBuf {
     let target = env::var("TARGET").expect("cargo sets it");
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("node");
     #[expect(clippy::disallowed_methods, reason = "a build script has no library of ours")]

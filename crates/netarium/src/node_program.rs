@@ -5,19 +5,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 /// The program, built by `build.rs`.
 const PROGRAM: &[u8] = include_bytes!(env!("NETARIUM_NODE_PROGRAM"));
+
+/// The beginning of its SHA-256, which tells versions apart.
+const DIGEST: &str = env!("NETARIUM_NODE_DIGEST");
 
 /// Lays the program down in `folder`, once for all labs, and tells where.
 ///
 /// # Errors
 /// If the folder cannot be written.
 pub(crate) fn lay_down(folder: &Path) -> io::Result<PathBuf> {
-    let digest = Sha256::digest(PROGRAM);
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let path = folder.join(format!("netarium-node-{name}"));
+    let path = folder.join(format!("netarium-node-{DIGEST}"));
     // Renamed into place when it is whole: if it is there, it is right.
     if !path.exists() {
         fs::create_dir_all(folder)?;
