@@ -4,6 +4,7 @@
 //! none, the lab is refused before anything is made.
 
 mod tunnels;
+mod wireguard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -45,6 +46,8 @@ pub enum Note {
     NoWayOut,
     /// Nodes with an uplink have no name server.
     NoNameServer,
+    /// WireGuard runs in user space.
+    UserspaceWireguard,
 }
 
 impl fmt::Display for Note {
@@ -57,6 +60,9 @@ impl fmt::Display for Note {
             Self::NoWayOut => "this host has no default route: the uplink leads nowhere",
             Self::NoNameServer => {
                 "this host has no name server: nodes with an uplink can look up no names"
+            }
+            Self::UserspaceWireguard => {
+                "this kernel has no WireGuard: a program of ours encrypts in user space (gotatun)"
             }
         })
     }
@@ -144,6 +150,7 @@ pub fn desired(
 struct Choice {
     macvlan: SegmentLink,
     encryption: Encryption,
+    wireguard: Encryption,
     ipv6: bool,
     /// How the lab gets out, if it does.
     way_out: Option<WayOut>,
@@ -171,10 +178,19 @@ impl Choice {
         if encryption == Encryption::Userspace && asks_esp {
             notes.insert(Note::UserspaceEsp);
         }
+        let wireguard = match features.has(Feature::Wireguard) {
+            true => Encryption::Kernel,
+            false => Encryption::Userspace,
+        };
+        let asks_wireguard = model.tunnels.values().any(|it| it.wireguard().is_some());
+        if wireguard == Encryption::Userspace && asks_wireguard {
+            notes.insert(Note::UserspaceWireguard);
+        }
         let ipv6 = features.has(Feature::Ipv6);
         let way_out = model.uplink.as_ref().map(|uplink| WayOut::of(uplink, features, outside));
         notes.extend(way_out.iter().flat_map(|it| it.notes(model)));
-        Ok(Self { macvlan, encryption, ipv6, way_out, second_ends: BTreeSet::new(), notes })
+        let second_ends = BTreeSet::new();
+        Ok(Self { macvlan, encryption, wireguard, ipv6, way_out, second_ends, notes })
     }
 
     /// Whether a segment is the way out.

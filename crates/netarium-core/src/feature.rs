@@ -23,7 +23,9 @@ pub enum Feature {
     Ifb,
     /// IPsec ESP in the kernel (xfrm).
     Esp,
-    /// TUN devices, which ESP in user space needs.
+    /// WireGuard interfaces.
+    Wireguard,
+    /// TUN devices, which ESP and WireGuard in user space need.
     Tun,
     /// IPv6.
     Ipv6,
@@ -31,13 +33,14 @@ pub enum Feature {
 
 impl Feature {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Macvlan,
         Self::Bridge,
         Self::Veth,
         Self::Dummy,
         Self::Ifb,
         Self::Esp,
+        Self::Wireguard,
         Self::Tun,
         Self::Ipv6,
     ];
@@ -52,6 +55,7 @@ impl fmt::Display for Feature {
             Self::Dummy => "dummy",
             Self::Ifb => "ifb",
             Self::Esp => "ESP",
+            Self::Wireguard => "WireGuard",
             Self::Tun => "TUN",
             Self::Ipv6 => "IPv6",
         })

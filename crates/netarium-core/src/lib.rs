@@ -35,6 +35,7 @@ pub mod nft;
 pub mod object;
 pub mod plan;
 pub mod uplink;
+pub mod wireguard;
 
 pub mod control;
 pub mod outcome;

@@ -410,7 +410,27 @@ impl Tunnel {
     pub fn ipsec(&self) -> Option<&Ipsec> {
         match &self.kind {
             TunnelKind::Ipsec(ipsec) => Some(ipsec),
+            TunnelKind::Wireguard(_) => None,
         }
+    }
+
+    /// What it needs as a WireGuard tunnel, if it is one.
+    pub fn wireguard(&self) -> Option<&Wireguard> {
+        match &self.kind {
+            TunnelKind::Ipsec(_) => None,
+            TunnelKind::Wireguard(wireguard) => Some(wireguard),
+        }
+    }
+
+    /// The same with what it says of `node`, and of the other end.
+    pub fn wireguard_from(
+        &self,
+        node: &Name,
+    ) -> Option<(&Wireguard, &WireguardEnd, &WireguardEnd)> {
+        let wireguard = self.wireguard()?;
+        let (one, other) = (&wireguard.initiator, &wireguard.responder);
+        let (own, _) = self.seen_from(node)?;
+        Some(if *own == self.initiator { (wireguard, one, other) } else { (wireguard, other, one) })
     }
 }
 
@@ -420,6 +440,8 @@ impl Tunnel {
 pub enum TunnelKind {
     /// IPsec with IKEv2 (RFC 7296).
     Ipsec(Ipsec),
+    /// WireGuard (<https://www.wireguard.com/protocol/>).
+    Wireguard(Wireguard),
 }
 
 /// What an IPsec tunnel needs besides its ends.
@@ -518,6 +540,42 @@ pub enum Whereabouts {
     Known,
     /// Nothing: somebody between the two translates it.
     Translated,
+}
+
+/// What a WireGuard tunnel needs besides its ends. The routes into it are among those of its nodes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Wireguard {
+    /// The interface at both ends.
+    pub interface: InterfaceName,
+    /// The end that is the tunnel's initiator.
+    pub initiator: WireguardEnd,
+    /// The other one.
+    pub responder: WireguardEnd,
+    /// After so many seconds without a packet an end sends an empty one.
+    pub keepalive: u16,
+    /// The largest packet that it carries, in bytes.
+    pub mtu: u32,
+    /// Whether the ends share a key besides their own ones.
+    pub secret: PresharedKey,
+}
+
+/// What WireGuard needs to know of one end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WireguardEnd {
+    /// The UDP port.
+    pub port: u16,
+    /// The addresses of the node that its own packets have in the tunnel.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Whether two ends share a key besides their own ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PresharedKey {
+    /// They do.
+    Shared,
+    /// They do not.
+    None,
 }
 
 /// One end of a tunnel.

@@ -3,19 +3,24 @@
 //! An [`Object`] says what a thing is, never how it is made. The order of the variants of [`Id`]
 //! is the order of creation; the reverse is the order of removal.
 
+mod uplink;
+mod wireguard;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::model::{
-    self, Content, Image, Limits, Nesting, Service, SharedSecret, Transport, Via, Volume,
-};
+use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
+use crate::wireguard::conf_path;
+
+pub use self::uplink::{Published, Uplink};
+pub use self::wireguard::{Key, SharedKey, TunnelInterface, WireguardConf};
 
 /// What tells one object from every other of its lab.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +53,10 @@ pub enum Id {
     Credential(Name),
     /// A node's copy of the secret of a tunnel: node, tunnel.
     Secret(Name, Name),
+    /// A node's key pair for WireGuard.
+    Key(Name),
+    /// The key that both ends of a WireGuard tunnel share.
+    SharedKey(Name),
     /// A file in a node: node, absolute path.
     File(Name, String),
     /// The first process of a node.
@@ -78,6 +87,8 @@ pub enum Object {
     Firewall(Firewall),
     /// See [`Id::Interface`].
     Interface(Interface),
+    /// See [`Id::Interface`].
+    TunnelInterface(TunnelInterface),
     /// See [`Id::InterfaceSysctl`].
     InterfaceSysctl(InterfaceSysctl),
     /// See [`Id::Address`].
@@ -88,8 +99,14 @@ pub enum Object {
     Credential(Credential),
     /// See [`Id::Secret`].
     Secret(Secret),
+    /// See [`Id::Key`].
+    Key(Key),
+    /// See [`Id::SharedKey`].
+    SharedKey(SharedKey),
     /// See [`Id::File`].
     File(File),
+    /// See [`Id::File`].
+    WireguardConf(WireguardConf),
     /// See [`Id::Init`].
     Init(Init),
     /// See [`Id::Service`].
@@ -139,41 +156,6 @@ pub enum SegmentLink {
     Bridge,
     /// A veth pair whose two ends go to two nodes.
     Pair,
-}
-
-/// The way out to the world and in from the host: a router in the lab's own network namespace, on the
-/// segment [`model::UPLINK`], and pasta(1) behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uplink {
-    /// The router's addresses on the segment, one of each family.
-    pub gateways: Vec<IpNet>,
-    /// The prefixes between the router and pasta, one of each family.
-    pub transit: Vec<IpNet>,
-    /// The addresses of the nodes that have a way out; the others are only reached from the host.
-    pub nodes: Vec<IpAddr>,
-    /// The interface of the host that pasta is told about.
-    pub device: String,
-    /// The host's own addresses, which nobody in the lab can reach.
-    pub blocked: Vec<IpNet>,
-    /// The host's name servers that can be asked as everybody else can, one of each family at most.
-    pub resolvers: Vec<IpAddr>,
-    /// The ports of the host that lead to nodes.
-    pub published: Vec<Published>,
-}
-
-/// A port of the host that leads to a node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Published {
-    /// The address of the host.
-    pub address: IpAddr,
-    /// The port there.
-    pub port: u16,
-    /// Of which protocol.
-    pub protocol: Transport,
-    /// The node.
-    pub node: Name,
-    /// Its address and port.
-    pub to: SocketAddr,
 }
 
 /// A node before its first process.
@@ -394,7 +376,7 @@ pub enum Encryption {
     /// The kernel.
     Kernel,
     /// A program behind a TUN device: for IPsec the daemon itself (strongSwan's plugin
-    /// `kernel-libipsec`).
+    /// `kernel-libipsec`), for WireGuard `netarium-wireguard`.
     Userspace,
 }
 
@@ -410,6 +392,7 @@ impl Object {
             Self::Sysctl(it) => Id::Sysctl(it.node.clone(), it.key.clone()),
             Self::Firewall(it) => Id::Firewall(it.node.clone()),
             Self::Interface(it) => Id::Interface(it.node.clone(), it.name.clone()),
+            Self::TunnelInterface(it) => Id::Interface(it.node.clone(), it.name.clone()),
             Self::InterfaceSysctl(it) => Id::InterfaceSysctl(
                 it.node.clone(),
                 it.interface.clone(),
@@ -422,6 +405,9 @@ impl Object {
             Self::Route(it) => Id::Route(it.node.clone(), it.to),
             Self::Credential(it) => Id::Credential(it.node.clone()),
             Self::Secret(it) => Id::Secret(it.node.clone(), it.tunnel.clone()),
+            Self::Key(it) => Id::Key(it.node.clone()),
+            Self::SharedKey(it) => Id::SharedKey(it.tunnel.clone()),
+            Self::WireguardConf(it) => Id::File(it.node.clone(), conf_path(&it.interface)),
             Self::File(it) => Id::File(it.node.clone(), it.path.clone()),
             Self::Init(it) => Id::Init(it.node.clone()),
             Self::Service(it) => Id::Service(it.node.clone(), it.service.name.clone()),
@@ -446,6 +432,8 @@ impl Id {
             Self::Route(..) => "route",
             Self::Credential(_) => "credential",
             Self::Secret(..) => "secret",
+            Self::Key(_) => "key",
+            Self::SharedKey(_) => "shared-key",
             Self::File(..) => "file",
             Self::Init(_) => "init",
             Self::Service(..) => "service",
@@ -463,6 +451,8 @@ impl fmt::Display for Id {
             | Self::Node(name)
             | Self::Firewall(name)
             | Self::Credential(name)
+            | Self::Key(name)
+            | Self::SharedKey(name)
             | Self::Init(name)
             | Self::Tunnel(name) => write!(f, " {name}"),
             Self::Sysctl(node, key) => write!(f, " {node} {}", key.replace('/', ".")),

@@ -160,6 +160,8 @@ pub enum Kind {
     Ike,
     /// ESP: IP protocol 50 (RFC 4303), or in UDP 4500 with its keepalives (RFC 3948).
     Esp,
+    /// WireGuard: UDP that has the form of one of its messages.
+    Wireguard,
     /// ICMP and ICMPv6 besides the above.
     Icmp,
     /// TCP.

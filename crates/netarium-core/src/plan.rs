@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ipsec;
 use crate::model::Auth;
-use crate::object::{Id, Object, Objects};
+use crate::object::{Encryption, Id, Object, Objects};
 use crate::uplink;
+use crate::wireguard;
 
 /// One thing to do. It names everything that is needed to do it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +124,7 @@ fn can_change_in_place(object: &Object) -> bool {
             | Object::InterfaceSysctl(_)
             | Object::Route(_)
             | Object::File(_)
+            | Object::WireguardConf(_)
     )
 }
 
@@ -136,8 +138,20 @@ fn bases(object: &Object, all: &Objects) -> Vec<Id> {
         Object::Service(it) => {
             bases.extend(it.reads.iter().map(|path| Id::File(it.node.clone(), path.clone())));
         }
+        Object::WireguardConf(it) => {
+            bases.push(Id::Interface(it.node.clone(), it.interface.clone()));
+            bases.extend([Id::Key(it.node.clone()), Id::Key(it.peer.clone())]);
+            bases.extend(it.shared.iter().cloned().map(Id::SharedKey));
+        }
         Object::Tunnel(it) => {
             for end in it.tunnel.ends() {
+                if let Some(wireguard) = it.tunnel.wireguard() {
+                    let path = wireguard::conf_path(&wireguard.interface);
+                    bases.push(Id::File(end.node.clone(), path));
+                    if it.encryption == Encryption::Userspace {
+                        bases.push(Id::Service(end.node.clone(), wireguard::service_name()));
+                    }
+                }
                 if let Some(ipsec) = it.tunnel.ipsec() {
                     bases.push(match ipsec.auth {
                         Auth::Certificate => Id::Credential(end.node.clone()),
@@ -172,6 +186,9 @@ fn carriers(object: &Object) -> Vec<Id> {
         Object::Sysctl(it) => vec![Id::Node(it.node.clone())],
         Object::Firewall(it) => vec![Id::Node(it.node.clone())],
         Object::Interface(it) => vec![Id::Node(it.node.clone())],
+        Object::TunnelInterface(it) => vec![Id::Node(it.node.clone())],
+        Object::Key(_) | Object::SharedKey(_) => vec![Id::Lab],
+        Object::WireguardConf(it) => vec![Id::Node(it.node.clone())],
         Object::InterfaceSysctl(it) => {
             vec![Id::Interface(it.node.clone(), it.interface.clone())]
         }

@@ -131,6 +131,8 @@ words! {
     Psk { "const": "psk" }
     /// A secret: 1 to 256 characters
     Secret { "type": ["string", "integer"], "minLength": 1, "maxLength": 256 }
+    /// A number of seconds
+    Seconds { "type": "string", "pattern": "^[0-9]+s$", "examples": ["25s"] }
     /// A Debian release
     Suite { "type": "string", "pattern": "^[a-z]+$" }
     /// A Debian package
@@ -155,6 +157,8 @@ words! {
     HostAndPort { "type": "string", "pattern": ":[0-9]+$", "examples": ["10.0.0.1:80", "[fd00::1]:80"] }
     /// A TCP port
     Port { "type": "integer", "minimum": 1, "maximum": 65535 }
+    /// A UDP port
+    UdpPort { "type": "integer", "minimum": 1, "maximum": 65535 }
     /// A link of a node: the node, a colon, and the segment or interface
     LinkEnd { "type": "string", "pattern": "^[a-z0-9-]+:[A-Za-z0-9._-]+$", "examples": ["router:internet-a"] }
     /// A URL

@@ -117,7 +117,7 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
     let (_, model) =
         model(&labs().into_iter().find(|it| it.ends_with("site-to-site/lab.yaml")).unwrap());
     let poor = [Feature::Bridge, Feature::Veth, Feature::Tun].into_iter().collect();
-    let wanted = desired(&model, &poor, &Outside::default()).unwrap();
+    let wanted = desired(&model, &poor, &outside()).unwrap();
     assert_eq!(wanted.notes, [Note::BridgeForMacvlan, Note::UserspaceEsp]);
     let bare = [Feature::Ipv6].into_iter().collect();
     let refused: Vec<String> = desired(&model, &bare, &Outside::default())
@@ -125,9 +125,9 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
         .iter()
         .map(ToString::to_string)
         .collect();
-    assert_eq!(refused.len(), model.segments.len() + model.tunnels.len());
+    assert_eq!(refused.len(), model.segments.len() + model.tunnels.len() + 1, "{refused:#?}");
     assert_eq!(refused[0], "segment cloud-s needs macvlan or bridge, which this kernel lacks");
-    assert_eq!(refused[6], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
+    assert_eq!(refused[7], "tunnel a-to-cloud needs ESP or TUN, which this kernel lacks");
 
     let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
     let refused = |model: &Model| -> Vec<String> {
@@ -225,6 +225,34 @@ fn a_way_out_is_what_the_host_makes_of_it() {
         rules.contains("nfproto ipv6 udp dport 443 dnat ip6 to [fd6e:6574:6172::3]:443"),
         "{rules}"
     );
+}
+
+#[test]
+fn a_kernel_without_wireguard_gets_a_device_and_a_program_for_it() {
+    let (_, model) =
+        model(&labs().into_iter().find(|it| it.ends_with("wireguard/lab.yaml")).unwrap());
+    let poor = Feature::ALL.into_iter().filter(|it| *it != Feature::Wireguard).collect();
+    let wanted = desired(&model, &poor, &Outside::default()).unwrap();
+    assert_eq!(wanted.notes, [Note::UserspaceWireguard]);
+    let ours: Vec<&Object> = wanted
+        .objects
+        .iter()
+        .map(|(_, object)| object)
+        .filter(|object| match object {
+            Object::TunnelInterface(_) | Object::WireguardConf(_) => true,
+            Object::Service(it) => it.service.name.as_str() == "wireguard",
+            _ => false,
+        })
+        .collect();
+    let json = serde_json::to_string_pretty(&ours).unwrap();
+    settings().bind(|| insta::assert_snapshot!("wireguard.userspace", json));
+    let none = Feature::ALL
+        .into_iter()
+        .filter(|it| !matches!(it, Feature::Wireguard | Feature::Tun))
+        .collect();
+    let refused = desired(&model, &none, &Outside::default()).unwrap_err();
+    let said = "tunnel a-to-cloud needs WireGuard or TUN, which this kernel lacks";
+    assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), [said]);
 }
 
 #[test]

@@ -1,29 +1,56 @@
-//! The program that is inside every node, kept in the library and laid down where nodes find it.
+//! The programs that are inside every node, kept in the library and laid down where nodes find them.
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// The program, built by `build.rs`.
-const PROGRAM: &[u8] = include_bytes!(env!("NETARIUM_NODE_PROGRAM"));
+use serde::{Deserialize, Serialize};
 
-/// The beginning of its SHA-256, which tells versions apart.
-const DIGEST: &str = env!("NETARIUM_NODE_DIGEST");
+/// First process, probe and keeper, built by `build.rs`.
+const NODE: &[u8] = include_bytes!(env!("NETARIUM_NODE_PROGRAM"));
 
-/// Lays the program down in `folder`, once for all labs, and tells where.
+/// WireGuard in user space, built by `build.rs`.
+const WIREGUARD: &[u8] = include_bytes!(env!("NETARIUM_WIREGUARD_PROGRAM"));
+
+/// Where the programs lie on the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Programs {
+    /// First process, probe and keeper.
+    pub(crate) node: PathBuf,
+    /// WireGuard in user space.
+    pub(crate) wireguard: PathBuf,
+}
+
+/// Lays the programs down in `folder`, each under a name with its digest, once for all labs, and tells
+/// where.
 ///
 /// # Errors
 /// If the folder cannot be written.
-pub(crate) fn lay_down(folder: &Path) -> io::Result<PathBuf> {
-    let path = folder.join(format!("netarium-node-{DIGEST}"));
+pub(crate) fn lay_down(folder: &Path) -> io::Result<Programs> {
+    Ok(Programs {
+        node: lay_one_down(
+            folder,
+            concat!("netarium-node-", env!("NETARIUM_NODE_PROGRAM_DIGEST")),
+            NODE,
+        )?,
+        wireguard: lay_one_down(
+            folder,
+            concat!("netarium-wireguard-", env!("NETARIUM_WIREGUARD_PROGRAM_DIGEST")),
+            WIREGUARD,
+        )?,
+    })
+}
+
+fn lay_one_down(folder: &Path, name: &str, program: &[u8]) -> io::Result<PathBuf> {
+    let path = folder.join(name);
     // Renamed into place when it is whole: if it is there, it is right.
     if !path.exists() {
         fs::create_dir_all(folder)?;
-        let fresh = folder.join(format!(".netarium-node-{}", std::process::id()));
+        let fresh = folder.join(format!(".{name}-{}", std::process::id()));
         let mut options = fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o755).open(&fresh)?;
-        file.write_all(PROGRAM)?;
+        file.write_all(program)?;
         drop(file);
         fs::rename(&fresh, &path)?;
     }

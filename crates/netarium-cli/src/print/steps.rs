@@ -8,8 +8,9 @@ use netarium_core::model::{
     self, Access, Content, Image, Nesting, SharedSecret, TunnelKind, Via, VolumeSource,
 };
 use netarium_core::name::Name;
-use netarium_core::object::{self, Id, ImageRef, Object, Port, SegmentLink, Uplink};
+use netarium_core::object::{self, Encryption, Id, ImageRef, Object, Port, SegmentLink, Uplink};
 use netarium_core::plan::Step;
+use netarium_core::wireguard::conf_path;
 
 use super::table::{Cell, Table};
 use super::{BAD, GOOD, HEAD, WARN, count};
@@ -26,7 +27,12 @@ enum Group {
 /// The node that an object belongs to, if it belongs to one.
 pub(crate) fn node_of(id: &Id) -> Option<&Name> {
     match id {
-        Id::Lab | Id::Authority | Id::Segment(_) | Id::Uplink | Id::Tunnel(_) => None,
+        Id::Lab
+        | Id::Authority
+        | Id::Segment(_)
+        | Id::Uplink
+        | Id::SharedKey(_)
+        | Id::Tunnel(_) => None,
         Id::Node(node)
         | Id::Sysctl(node, _)
         | Id::Firewall(node)
@@ -35,6 +41,7 @@ pub(crate) fn node_of(id: &Id) -> Option<&Name> {
         | Id::Address(node, ..)
         | Id::Route(node, _)
         | Id::Credential(node)
+        | Id::Key(node)
         | Id::Secret(node, _)
         | Id::File(node, _)
         | Id::Init(node)
@@ -118,6 +125,13 @@ fn describe(object: &Object) -> (String, String) {
             format!("interface {}", it.name),
             format!("{} on {}, {}, mtu {}", port(it.port), it.segment, it.mac, it.mtu),
         ),
+        Object::TunnelInterface(it) => {
+            let kind = match it.encryption {
+                Encryption::Kernel => "WireGuard",
+                Encryption::Userspace => "TUN device",
+            };
+            (format!("interface {}", it.name), format!("{kind}, mtu {}", it.mtu))
+        }
         Object::InterfaceSysctl(it) => {
             (format!("sysctl {} {}.{}", it.interface, it.family, it.key), it.value.clone())
         }
@@ -134,13 +148,22 @@ fn describe(object: &Object) -> (String, String) {
             let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();
             ("certificate".to_owned(), addresses.join(", "))
         }
+        Object::Key(_) => ("key".to_owned(), "WireGuard".to_owned()),
+        Object::SharedKey(it) => (format!("key shared by {}", it.tunnel), "WireGuard".to_owned()),
+        Object::WireguardConf(it) => (
+            format!("file {}", conf_path(&it.interface)),
+            format!("peer {} at {}, port {}", it.peer, it.endpoint, it.port),
+        ),
         Object::File(it) => file(it),
         Object::Init(_) => ("first process".to_owned(), String::new()),
         Object::Service(it) => (format!("service {}", it.service.name), it.service.run.join(" ")),
         Object::Tunnel(it) => {
             let ends = it.tunnel.ends().map(|end| end.node.as_str()).join(" to ");
-            let TunnelKind::Ipsec(ipsec) = &it.tunnel.kind;
-            (it.tunnel.name.to_string(), format!("{ends}, {}", ipsec.esp))
+            let what = match &it.tunnel.kind {
+                TunnelKind::Ipsec(ipsec) => &ipsec.esp,
+                TunnelKind::Wireguard(_) => "WireGuard",
+            };
+            (it.tunnel.name.to_string(), format!("{ends}, {what}"))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Choice, Refusal, Subject, file};
+use super::{Choice, Refusal, Subject, file, wireguard};
 use crate::feature::{Feature, Features};
 use crate::firewall::{Guard, Passage};
 use crate::ipsec;
@@ -36,7 +36,9 @@ pub(super) enum CarriedIpv6 {
 /// How `node` sends the IPv6 packets that its tunnels carry.
 pub(super) fn carried_ipv6(model: &Model, node: &Name, choice: &Choice) -> CarriedIpv6 {
     let carries = |end: &TunnelEnd| end.carry.iter().any(super::is_ipv6);
-    let mut ends = model.tunnels.values().filter_map(|it| it.seen_from(node));
+    // WireGuard has an interface of its own.
+    let ipsec = model.tunnels.values().filter(|it| it.ipsec().is_some());
+    let mut ends = ipsec.filter_map(|it| it.seen_from(node));
     match ends.find(|(own, _)| carries(own)) {
         Some(_) if choice.encryption == Encryption::Userspace => CarriedIpv6::ByDevice,
         Some((own, _)) => {
@@ -50,8 +52,12 @@ pub(super) fn carried_ipv6(model: &Model, node: &Name, choice: &Choice) -> Carri
 pub(super) fn guards(model: &Model, node: &Name, choice: &Choice) -> Vec<Guard> {
     let guard = |tunnel: &Tunnel| {
         let (own, peer) = tunnel.seen_from(node)?;
-        let (passage, ports) = match tunnel.kind {
+        let (passage, ports) = match &tunnel.kind {
             TunnelKind::Ipsec(_) => (passage(choice.encryption), ipsec::PORTS.to_vec()),
+            TunnelKind::Wireguard(it) => {
+                let (_, end, _) = tunnel.wireguard_from(node)?;
+                (Passage::Device(it.interface.to_string()), vec![end.port])
+            }
         };
         Some(Guard {
             tunnel: tunnel.name.clone(),
@@ -87,7 +93,11 @@ pub(super) fn refused(model: &Model, tunnel: &Tunnel, features: &Features) -> Op
         missing: missing.to_vec(),
         why,
     };
-    let TunnelKind::Ipsec(ipsec) = &tunnel.kind;
+    let TunnelKind::Ipsec(ipsec) = &tunnel.kind else {
+        let missing = [Feature::Wireguard, Feature::Tun];
+        let is_there = missing.iter().any(|it| features.has(*it));
+        return (!is_there).then(|| refusal(&missing, None));
+    };
     if features.has(Feature::Esp) {
         return None;
     }
@@ -146,9 +156,11 @@ pub(super) fn add(objects: &mut Objects, model: &Model, choice: &Choice) {
     for node in ends {
         add_gateway(objects, model, node, choice.encryption);
     }
+    wireguard::add(objects, model, choice);
     for tunnel in model.tunnels.values() {
         let encryption = match tunnel.kind {
             TunnelKind::Ipsec(_) => choice.encryption,
+            TunnelKind::Wireguard(_) => choice.wireguard,
         };
         objects.insert(Object::Tunnel(TunnelObject { tunnel: tunnel.clone(), encryption }));
     }

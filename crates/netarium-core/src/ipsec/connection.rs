@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_proposal_cannot_add_settings() {
         let mut hostile = tunnels()[0].clone();
-        let TunnelKind::Ipsec(ipsec) = &mut hostile.kind;
+        let TunnelKind::Ipsec(ipsec) = &mut hostile.kind else { panic!("it is IPsec") };
         ipsec.esp = "aes256\n}\nsecrets {".to_owned();
         let text = swanctl_conf([&hostile], &name("gateway-a"), Encryption::Kernel);
         assert!(text.contains(r#"esp_proposals = "aes256\n}\nsecrets {""#), "{text}");

@@ -192,6 +192,26 @@ pub enum TunnelState {
         /// For ESP.
         esp: String,
     },
+    /// A WireGuard tunnel stands: both ends of it have a key in common.
+    Wireguard {
+        /// The interface at both ends.
+        interface: InterfaceName,
+    },
+    /// A WireGuard tunnel does not stand at either end.
+    WireguardDown {
+        /// The interface at both ends.
+        interface: InterfaceName,
+    },
+}
+
+impl TunnelState {
+    /// The interface at both ends, if it is about a WireGuard tunnel.
+    pub fn interface(&self) -> Option<&InterfaceName> {
+        match self {
+            Self::Wireguard { interface } | Self::WireguardDown { interface } => Some(interface),
+            Self::Down | Self::Ipsec { .. } => None,
+        }
+    }
 }
 
 /// A protocol as a check on a segment tells it apart.
@@ -203,6 +223,8 @@ pub enum Protocol {
     Ike,
     /// ESP: IP protocol 50 (RFC 4303), or in UDP 4500 (RFC 3948).
     Esp,
+    /// WireGuard: UDP that has the form of one of its messages, on whatever port.
+    Wireguard,
     /// ICMP and ICMPv6, without neighbour discovery.
     Icmp,
     /// TCP.

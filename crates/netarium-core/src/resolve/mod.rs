@@ -22,6 +22,7 @@ mod services;
 mod sysctls;
 mod tunnels;
 mod uplink;
+mod wireguard;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -123,6 +124,7 @@ fn model(
     };
     let mut nodes = nodes(spec, &images, &mut context, problems);
     let (tunnels, secrets) = tunnels::resolve(spec, &context, problems);
+    wireguard::add_routes(spec, &tunnels, &context, &mut nodes, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
     let (checks, disturbances) = checks::resolve(spec, &context, &tunnels, problems);
     let uplink = context.uplinks.model();

@@ -9,6 +9,7 @@ use super::ground::Ground;
 use crate::firewall::{Packets, Payload, Ports, tidy};
 use crate::ipsec;
 use crate::model::{Tunnel, TunnelKind};
+use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{Match, Word};
 
@@ -95,6 +96,7 @@ pub(super) fn resolve(
             .map(|packets| (packets, comment.clone()))
             .collect();
     }
+    let receiver = if way == Way::Input { &own.node } else { &peer.node };
     let (own, other) = (vec![IpNet::from(own.address)], vec![IpNet::from(peer.address)]);
     let between = |other: &[IpNet], payload| {
         let (own, other) = (own.clone(), other.to_vec());
@@ -110,17 +112,22 @@ pub(super) fn resolve(
     // IKE and ESP are among what two hosts send each other, unless the match is about some of it.
     if !tunnel.joins_hosts() || hidden && packets.payload == Payload::Any {
         let other = if hidden { &[][..] } else { &other };
-        sorts.extend(outer(tunnel).into_iter().map(|payload| between(other, payload)));
+        sorts.extend(outer(tunnel, receiver).into_iter().map(|payload| between(other, payload)));
     }
     sorts
 }
 
-/// What the two ends of a tunnel send each other.
-fn outer(tunnel: &Tunnel) -> Vec<Payload> {
+/// What the two ends of a tunnel send each other, towards `receiver`.
+fn outer(tunnel: &Tunnel, receiver: &Name) -> Vec<Payload> {
     match tunnel.kind {
         TunnelKind::Ipsec(_) => {
             let ports = ipsec::PORTS.map(|port| Ports { first: port, last: port });
             vec![Payload::Ports([UDP].into(), ports.to_vec()), Payload::Protocols([ESP].into())]
+        }
+        TunnelKind::Wireguard(_) => {
+            let end = tunnel.wireguard_from(receiver).map(|(_, own, _)| own.port);
+            let ports = end.map(|port| Ports { first: port, last: port }).into_iter().collect();
+            vec![Payload::Ports([UDP].into(), ports)]
         }
     }
 }

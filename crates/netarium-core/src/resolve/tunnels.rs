@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Context, Wired, ipsec, names, segments};
+use super::{Context, Wired, ipsec, names, segments, wireguard};
 use crate::ipsec as strongswan;
 use crate::model::{Secrets, Tunnel, TunnelEnd, TunnelKind, Via};
 use crate::name::Name;
@@ -21,28 +21,31 @@ pub(super) fn resolve(
     let mut tunnels = BTreeMap::new();
     let mut secrets = Secrets::default();
     let mut pairs = BTreeMap::new();
+    let mut wireguards = Vec::new();
     for (word, written) in &spec.tunnels {
         let name = names::part("tunnel", word, problems);
         let Some(written) = written else { continue };
         let ends = ends(written.ends(), context, problems);
-        let kind = kind(written, problems);
-        if let (Some(name), Some((initiator, responder))) = (name, ends) {
-            let tunnel = Tunnel { name: name.clone(), initiator, responder, kind };
-            if tunnel.ipsec().is_some() {
-                check_pair(&mut pairs, word.place, &tunnel, problems);
+        let ends = name.zip(ends);
+        match written {
+            spec::Tunnel::Ipsec(of_ipsec) => {
+                let kind = TunnelKind::Ipsec(ipsec::resolve(of_ipsec, problems));
+                if let Some((name, (initiator, responder))) = ends {
+                    let tunnel = Tunnel { name: name.clone(), initiator, responder, kind };
+                    check_pair(&mut pairs, word.place, &tunnel, problems);
+                    let secret = written.secret().map(|secret| (name.clone(), secret.clone()));
+                    secrets.0.extend(secret);
+                    tunnels.insert(name, tunnel);
+                }
             }
-            secrets.0.extend(written.secret().map(|secret| (name.clone(), secret.clone())));
-            tunnels.insert(name, tunnel);
+            spec::Tunnel::Wireguard(written) => {
+                wireguards.push(wireguard::Pending { place: word.place, written, ends });
+            }
         }
     }
+    tunnels.extend(wireguard::resolve(&wireguards, context, problems));
     check_services(spec, &tunnels, problems);
     (tunnels, secrets)
-}
-
-fn kind(written: &spec::Tunnel, problems: &mut Problems) -> TunnelKind {
-    match written {
-        spec::Tunnel::Ipsec(written) => TunnelKind::Ipsec(ipsec::resolve(written, problems)),
-    }
 }
 
 /// Addresses are the identities of IPsec's ends: of two tunnels between the same two, the second
@@ -64,26 +67,34 @@ fn check_pair(
     }
 }
 
-/// An end of an IPsec tunnel runs strongSwan's daemon as a service of its own.
+/// An end of a tunnel runs what encrypts as a service of its own; strongSwan has an interface, too.
 fn check_services(spec: &Spec, tunnels: &BTreeMap<Name, Tunnel>, problems: &mut Problems) {
-    let ends: BTreeSet<&str> = tunnels
-        .values()
-        .filter(|tunnel| tunnel.ipsec().is_some())
-        .flat_map(|tunnel| tunnel.ends().map(|end| end.node.as_str()))
-        .collect();
-    let nodes = spec.nodes.iter().filter(|(word, _)| ends.contains(word.value.as_str()));
-    let nodes: Vec<&spec::Node> = nodes.filter_map(|(_, node)| node.as_ref()).collect();
-    let names = nodes.iter().flat_map(|node| &node.interfaces).filter_map(|it| it.name.as_ref());
-    for word in names.filter(|word| word.value == strongswan::DEVICE) {
-        let problem = Problem::new(format!("a tunnel end has an interface {} already", word.value));
-        problems
-            .add(problem.at(word.place).hint("strongSwan's is called that: call yours otherwise"));
-    }
-    for service in nodes.into_iter().flat_map(|node| &node.services) {
-        let daemon = strongswan::service_name();
-        if service.name.value == daemon.as_str() {
-            let problem = Problem::new(format!("a tunnel end has a service {daemon} already"));
-            problems.add(problem.at(service.name.place).hint("call yours something else"));
+    let ends = |is_meant: fn(&Tunnel) -> bool| -> BTreeSet<&str> {
+        let tunnels = tunnels.values().filter(|tunnel| is_meant(tunnel));
+        tunnels.flat_map(|tunnel| tunnel.ends().map(|end| end.node.as_str())).collect()
+    };
+    let ipsec_ends = ends(|tunnel| tunnel.ipsec().is_some());
+    let wireguard_ends = ends(|tunnel| tunnel.wireguard().is_some());
+    for (word, node) in &spec.nodes {
+        let Some(node) = node else { continue };
+        let is_ipsec = ipsec_ends.contains(word.value.as_str());
+        let names = node.interfaces.iter().filter_map(|it| it.name.as_ref());
+        for word in names.filter(|word| is_ipsec && word.value == strongswan::DEVICE) {
+            let message = format!("a tunnel end has an interface {} already", word.value);
+            let hint = "strongSwan's is called that: call yours otherwise";
+            problems.add(Problem::new(message).at(word.place).hint(hint));
+        }
+        let ours = [
+            (is_ipsec, strongswan::service_name()),
+            (wireguard_ends.contains(word.value.as_str()), crate::wireguard::service_name()),
+        ];
+        for service in &node.services {
+            let name =
+                ours.iter().find(|(is_end, name)| *is_end && *name.as_str() == *service.name.value);
+            if let Some((_, name)) = name {
+                let problem = Problem::new(format!("a tunnel end has a service {name} already"));
+                problems.add(problem.at(service.name.place).hint("call yours something else"));
+            }
         }
     }
 }

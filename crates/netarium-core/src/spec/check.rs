@@ -145,9 +145,10 @@ pub struct Answer {
     pub body: Option<Word>,
 }
 
-const PROTOCOLS: [(&str, Protocol); 5] = [
+const PROTOCOLS: [(&str, Protocol); 6] = [
     ("ike", Protocol::Ike),
     ("esp", Protocol::Esp),
+    ("wireguard", Protocol::Wireguard),
     ("icmp", Protocol::Icmp),
     ("tcp", Protocol::Tcp),
     ("udp", Protocol::Udp),

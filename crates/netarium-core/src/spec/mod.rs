@@ -24,7 +24,7 @@ pub use firewall::{Firewall, Hook, Match, Nat, Rule};
 pub use node::{Interface, Limits, Node, Route};
 pub use segment::{Recipe, Segment};
 pub use service::{Ready, Service};
-pub use tunnel::{Authentication, Ends, Ipsec, Rekey, Tunnel, TunnelEnd};
+pub use tunnel::{Authentication, Ends, Ipsec, Rekey, Tunnel, TunnelEnd, Wireguard};
 
 use self::decode::{Table, entries, list, word};
 use self::tree::Tree;

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 
 use super::Word;
-use super::decode::{Table, choice, list, truth, word, words};
+use super::decode::{Table, choice, list, number, truth, word, words};
 use super::tree::{Tree, Value};
 use crate::model::Start;
 use crate::problem::{Place, Placed, Problem, Problems};
@@ -15,13 +15,16 @@ use crate::schema;
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename_all = "lowercase")]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a lab has a handful of tunnels")]
 pub enum Tunnel {
     /// An IPsec tunnel with IKEv2 (RFC 7296).
     Ipsec(Ipsec),
+    /// A WireGuard tunnel.
+    Wireguard(Wireguard),
 }
 
 /// The words for the kinds of tunnels.
-const KINDS: [&str; 1] = ["ipsec"];
+const KINDS: [&str; 2] = ["ipsec", "wireguard"];
 
 impl Tunnel {
     pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
@@ -32,17 +35,23 @@ impl Tunnel {
             problems.add(problem.at(table.place).hint(format!("write {}", KINDS.join(" or "))));
         }
         let ipsec = table.take("ipsec").and_then(|tree| Ipsec::read(tree, problems));
+        let wireguard = table.take("wireguard").and_then(|tree| Wireguard::read(tree, problems));
         table.close(problems);
-        ipsec.map(Self::Ipsec).filter(|_| named == 1)
+        ipsec
+            .map(Box::new)
+            .map(Self::Ipsec)
+            .or(wireguard.map(Self::Wireguard))
+            .filter(|_| named == 1)
     }
 
     /// The secret that is written there.
     pub fn secret(&self) -> Option<&String> {
         match self {
-            Self::Ipsec(Ipsec { auth: Some(Authentication::Secret(word)), .. }) => {
-                Some(&word.value)
-            }
-            Self::Ipsec(_) => None,
+            Self::Ipsec(it) => match &it.auth {
+                Some(Authentication::Secret(word)) => Some(&word.value),
+                _ => None,
+            },
+            Self::Wireguard(_) => None,
         }
     }
 
@@ -51,6 +60,9 @@ impl Tunnel {
         match self {
             Self::Ipsec(it) => {
                 Ends { between: &it.between, carry: it.carry.as_deref(), place: it.place }
+            }
+            Self::Wireguard(it) => {
+                Ends { between: &it.between, carry: Some(&it.carry), place: it.place }
             }
         }
     }
@@ -106,6 +118,35 @@ pub struct Rekey {
     /// Those of the ESP associations. Default: `1h`.
     #[schemars(with = "Option<schema::Period>")]
     pub esp: Option<Word>,
+}
+
+/// A WireGuard tunnel.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Wireguard {
+    /// Its two ends.
+    #[schemars(with = "[schema::TunnelEndForm; 2]")]
+    pub between: Vec<TunnelEnd>,
+    /// What is behind each end, in the order of `between`: a segment, a prefix, or a list of them.
+    #[schemars(with = "[schema::OneOrMany<schema::SegmentOrPrefix>; 2]")]
+    pub carry: Vec<Vec<Word>>,
+    /// The UDP port of both ends, or a list with one for each. Default: 51820, or the next that is
+    /// free at its node.
+    #[schemars(with = "Option<schema::OneOrMany<schema::UdpPort>>")]
+    pub port: Option<Placed<Vec<Placed<u16>>>>,
+    /// After how long without a packet an end sends an empty one. Default: `25s`.
+    #[schemars(with = "Option<schema::Seconds>")]
+    pub keepalive: Option<Word>,
+    /// The largest packet that it carries, in bytes. Default: 80 less than on the way.
+    #[schemars(with = "Option<u32>")]
+    pub mtu: Option<Placed<u32>>,
+    /// Whether the ends share a key besides their own ones. Default: true.
+    #[schemars(with = "Option<bool>")]
+    pub psk: Option<Placed<bool>>,
+    /// Where it is.
+    #[schemars(skip)]
+    pub place: Place,
 }
 
 /// The two ends of a tunnel of any kind.
@@ -183,6 +224,34 @@ impl Ipsec {
         let place = table.place;
         table.close(problems);
         Some(Self { between: between?, carry, auth, ike, esp, start, rekey, dpd, encap, place })
+    }
+}
+
+impl Wireguard {
+    fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
+        let mut table = Table::open("wireguard", tree, problems)?;
+        let between = table.need("between", problems).map(|tree| {
+            let items = two("between", tree, problems);
+            items.iter().filter_map(|item| TunnelEnd::read(item, problems)).collect()
+        });
+        let carry = table.need("carry", problems).map(|tree| {
+            let items = two("carry", tree, problems);
+            items.iter().map(|item| words("carry", item, problems)).collect()
+        });
+        let port = table.take("port").map(|tree| {
+            let items = match &tree.value {
+                Value::List(_) => two("port", tree, problems),
+                _ => std::slice::from_ref(tree),
+            };
+            let ports = items.iter().filter_map(|item| number("port", item, problems)).collect();
+            Placed { value: ports, place: tree.place }
+        });
+        let keepalive = table.take("keepalive").and_then(|it| word("keepalive", it, problems));
+        let mtu = table.take("mtu").and_then(|tree| number("mtu", tree, problems));
+        let psk = table.take("psk").and_then(|tree| truth("psk", tree, problems));
+        let place = table.place;
+        table.close(problems);
+        Some(Self { between: between?, carry: carry?, port, keepalive, mtu, psk, place })
     }
 }
 

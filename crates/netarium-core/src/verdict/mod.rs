@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use isolated::{Attempt, Isolation, isolated};
 pub use only::{Finding, Heard, MOST_SAMPLES, only};
-pub use tunnel::{End, tunnel};
+pub use tunnel::{End, Handshake, WireguardEnd, tunnel, wireguard};
 
 use crate::model::{Answer, Deed, Disturbance, Probe, Reach, Source, TunnelState};
 use crate::outcome::{Icmp, LONGEST_BODY, Outcome, Reached, Reason, Response};
@@ -136,6 +136,12 @@ pub fn expected(probe: &Probe) -> String {
         Probe::Tunnel { expect: TunnelState::Down, .. } => "no tunnel at either end".to_owned(),
         Probe::Tunnel { expect: TunnelState::Ipsec { ike, esp }, .. } => {
             format!("a tunnel that both ends know, with IKE {ike} and ESP {esp}")
+        }
+        Probe::Tunnel { expect: TunnelState::Wireguard { .. }, .. } => {
+            "a key that both ends have in common".to_owned()
+        }
+        Probe::Tunnel { expect: TunnelState::WireguardDown { .. }, .. } => {
+            "no key that both ends have in common".to_owned()
         }
         Probe::Isolated { .. } => {
             "no way to an address of the machine, and nothing of it to be seen".to_owned()

@@ -93,6 +93,7 @@ pub(super) fn kind(protocol: Protocol) -> Kind {
     match protocol {
         Protocol::Ike => Kind::Ike,
         Protocol::Esp => Kind::Esp,
+        Protocol::Wireguard => Kind::Wireguard,
         Protocol::Icmp => Kind::Icmp,
         Protocol::Tcp => Kind::Tcp,
         Protocol::Udp => Kind::Udp,
@@ -106,6 +107,7 @@ pub(super) fn word(kind: Kind) -> &'static str {
         Kind::Group => "group",
         Kind::Ike => "ike",
         Kind::Esp => "esp",
+        Kind::Wireguard => "wireguard",
         Kind::Icmp => "icmp",
         Kind::Tcp => "tcp",
         Kind::Udp => "udp",

@@ -1,5 +1,7 @@
 //! What the daemons at the two ends of a tunnel say of it, and what that means for a check.
 
+use serde::{Deserialize, Serialize};
+
 use super::Verdict;
 use crate::ipsec::{Sa, allows_any};
 use crate::model::TunnelState;
@@ -12,6 +14,32 @@ pub struct End {
     pub node: Name,
     /// What its daemon says, or why it could not be asked.
     pub associations: Result<Vec<Sa>, String>,
+}
+
+/// One end of a WireGuard tunnel: its node, and what its interface says, or why nobody answers for it.
+pub type WireguardEnd = (Name, Result<Handshake, String>);
+
+/// What an interface says of its peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshake {
+    /// Whether it has a key in common with it.
+    pub stands: bool,
+    /// What went to and fro, in words.
+    pub traffic: String,
+}
+
+/// Judges a WireGuard tunnel by what both ends say.
+pub fn wireguard(expect: &TunnelState, ends: &[WireguardEnd; 2]) -> (Verdict, String) {
+    let describe = |(node, end): &WireguardEnd| match end {
+        Err(reason) => format!("{node}: {reason}"),
+        Ok(it) if it.stands => format!("{node}: a fresh key, {}", it.traffic),
+        Ok(it) => format!("{node}: no fresh key, {}", it.traffic),
+    };
+    let seen: Vec<String> = ends.iter().map(describe).collect();
+    let wanted = matches!(expect, TunnelState::Wireguard { .. });
+    let fits = |(_, end): &WireguardEnd| end.as_ref().is_ok_and(|it| it.stands == wanted);
+    let verdict = if ends.iter().all(fits) { Verdict::Passes } else { Verdict::FailsSoFar };
+    (verdict, seen.join("; "))
 }
 
 /// Judges a tunnel by what both ends say: what it means, and what was seen, in words.
@@ -29,6 +57,8 @@ pub fn tunnel(name: &Name, expect: &TunnelState, ends: &[End; 2]) -> (Verdict, S
             let down = asked && here.is_empty() && there.is_empty();
             (if down { Verdict::Passes } else { Verdict::FailsSoFar }, seen)
         }
+        // These have no associations.
+        TunnelState::Wireguard { .. } | TunnelState::WireguardDown { .. } => (Verdict::Fails, seen),
         TunnelState::Ipsec { ike, esp } => {
             let joined = |sa: &&Sa| there.iter().any(|other| sa.is_joined_to(other));
             let Some(sa) = here.iter().find(joined) else {
@@ -131,6 +161,22 @@ mod tests {
             assert_eq!(judged(ike, &ends(up(), other.clone())), Verdict::FailsSoFar, "{other:?}");
         }
         assert_eq!(judged("aes128gcm16-prfsha384", &ends(up(), up())), Verdict::Fails);
+    }
+
+    #[test]
+    fn a_wireguard_tunnel_stands_if_both_ends_have_a_key_in_common() {
+        let end =
+            |stands| (name("west"), Ok(Handshake { stands, traffic: "148 bytes sent".to_owned() }));
+        let silent = (name("east"), Err("nobody answers".to_owned()));
+        let interface = crate::name::InterfaceName::new("wg-t").unwrap();
+        let up = TunnelState::Wireguard { interface: interface.clone() };
+        let down = TunnelState::WireguardDown { interface };
+        assert_eq!(wireguard(&up, &[end(true), end(true)]).0, Verdict::Passes);
+        assert_eq!(wireguard(&up, &[end(true), end(false)]).0, Verdict::FailsSoFar);
+        assert_eq!(wireguard(&down, &[end(false), end(false)]).0, Verdict::Passes);
+        let (verdict, seen) = wireguard(&down, &[end(false), silent]);
+        assert_eq!(verdict, Verdict::FailsSoFar);
+        assert_eq!(seen, "west: no fresh key, 148 bytes sent; east: nobody answers");
     }
 
     #[test]

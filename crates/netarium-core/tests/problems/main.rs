@@ -22,6 +22,7 @@ mod form;
 mod pretend;
 mod running;
 mod uplink;
+mod wireguard;
 mod wiring;
 
 use netarium_core::problem::Problem;

@@ -143,10 +143,10 @@ fn two_nodes_have_one_tunnel_at_most_between_the_same_addresses() {
 fn tunnels_are_checked() {
     assert_said(&[
         (
-            "nodes: {one: {}}\ntunnels: {t: {wireguard: {}}}",
+            "nodes: {one: {}}\ntunnels: {t: {openvpn: {}}}",
             &[
-                "2:14: a tunnel is of one kind, and this one of 0 (write ipsec)",
-                "2:15: unknown key wireguard in a tunnel (there is only ipsec)",
+                "2:14: a tunnel is of one kind, and this one of 0 (write ipsec or wireguard)",
+                "2:15: unknown key openvpn in a tunnel (there are ipsec, wireguard)",
             ],
         ),
         (

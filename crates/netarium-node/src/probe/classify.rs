@@ -158,7 +158,7 @@ fn describe(packet: &Packet<'_>) -> (Kind, String) {
     }
 }
 
-/// Tells IKE, ESP and the rest apart (RFC 3948 section 2).
+/// Tells IKE, ESP (RFC 3948 section 2), WireGuard and the rest apart.
 fn udp(payload: &[u8]) -> (Kind, String) {
     let content = payload.get(8..).unwrap_or_default();
     let has = |wanted| two_ports(payload).is_some_and(|(a, b)| a == wanted || b == wanted);
@@ -166,13 +166,33 @@ fn udp(payload: &[u8]) -> (Kind, String) {
     if has(500) {
         (Kind::Ike, "IKE".to_owned())
     } else if !has(4500) {
-        (Kind::Udp, "UDP".to_owned())
+        match wireguard(content, length) {
+            Some(what) => (Kind::Wireguard, format!("WireGuard {what}")),
+            None => (Kind::Udp, "UDP".to_owned()),
+        }
     } else if length == 9 && content.first() == Some(&0xff) {
         (Kind::Esp, "NAT keepalive".to_owned())
     } else if content.starts_with(&[0; 4]) {
         (Kind::Ike, "IKE in UDP 4500".to_owned())
     } else {
         (Kind::Esp, format!("{} in UDP", esp_line(content)))
+    }
+}
+
+/// What message of WireGuard it is, if it is one (<https://www.wireguard.com/protocol/>): each begins
+/// with its number and three zeros, and has a length of its own. That holds on every port, also behind
+/// a translation of addresses; other UDP is not like that but by a rare chance.
+fn wireguard(content: &[u8], length: u16) -> Option<&'static str> {
+    // With the header of UDP.
+    let length = length.checked_sub(8)?;
+    match (content.get(..4)?, length) {
+        ([1, 0, 0, 0], 148) => Some("handshake initiation"),
+        ([2, 0, 0, 0], 92) => Some("handshake response"),
+        ([3, 0, 0, 0], 64) => Some("cookie"),
+        ([4, 0, 0, 0], 32) => Some("keepalive"),
+        // What is carried is filled up to 16 bytes; the last one before the limit of a link is not.
+        ([4, 0, 0, 0], 33..) => Some("data"),
+        _ => None,
     }
 }
 
@@ -193,7 +213,9 @@ fn error(payload: &[u8], line: String) -> (Kind, String) {
         }
     });
     match about {
-        Some((kind @ (Kind::Ike | Kind::Esp), what)) => (kind, format!("{line} about {what}")),
+        Some((kind @ (Kind::Ike | Kind::Esp | Kind::Wireguard), what)) => {
+            (kind, format!("{line} about {what}"))
+        }
         _ => (Kind::Icmp, line),
     }
 }

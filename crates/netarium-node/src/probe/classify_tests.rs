@@ -70,6 +70,24 @@ fn port_500_is_ike() {
 }
 
 #[test]
+fn wireguard_is_known_by_the_form_of_its_messages_on_every_port() {
+    let message = |number: u8, length: usize| {
+        let mut message = vec![7; length];
+        message[..4].copy_from_slice(&[number, 0, 0, 0]);
+        message
+    };
+    for (number, length) in [(1, 148), (2, 92), (3, 64), (4, 32), (4, 1452)] {
+        let seen = kind(&udp_frame(51820, 7, &message(number, length)));
+        assert_eq!(seen, Kind::Wireguard, "{number} {length}");
+    }
+    for (number, length) in [(1, 147), (2, 93), (3, 65), (4, 31), (5, 148), (0, 148)] {
+        let seen = kind(&udp_frame(51820, 51820, &message(number, length)));
+        assert_eq!(seen, Kind::Udp, "{number} {length}");
+    }
+    assert_eq!(kind(&udp_frame(51820, 51820, &[4, 0, 0])), Kind::Udp);
+}
+
+#[test]
 fn port_4500_is_ike_with_the_marker_and_esp_without() {
     assert_eq!(kind(&udp_frame(4500, 4500, &[0, 0, 0, 0, 1, 2, 3, 4])), Kind::Ike);
     assert_eq!(kind(&udp_frame(4500, 4500, &[0xc0, 1, 2, 3, 0, 0, 0, 1, 9])), Kind::Esp);

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use netarium_core::model::TunnelState;
-use netarium_core::name::Name;
-use netarium_core::verdict::{self, End};
+use netarium_core::name::{InterfaceName, Name};
+use netarium_core::verdict::{self, End, WireguardEnd};
 
 use super::result::Found;
 use crate::engine::native::look::Question;
@@ -27,8 +27,12 @@ pub(super) async fn look(
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let ends = ends(lab, between).await;
-        let (verdict, seen) = verdict::tunnel(tunnel, expect, &ends);
+        let (verdict, seen) = match expect.interface() {
+            Some(interface) => {
+                verdict::wireguard(expect, &handshakes(lab, between, interface).await)
+            }
+            None => verdict::tunnel(tunnel, expect, &ends(lab, between).await),
+        };
         if verdict.is_final() || Instant::now() + PAUSE >= deadline {
             return Found { attempts: Some(attempts), ..Found::once(verdict.passes(), seen) };
         }
@@ -47,5 +51,22 @@ async fn ends(lab: &Lab, between: &[Name; 2]) -> [End; 2] {
         };
         let associations = associations.unwrap_or_else(|| Err("it was not asked".to_owned()));
         End { node, associations }
+    })
+}
+
+async fn handshakes(
+    lab: &Lab,
+    between: &[Name; 2],
+    interface: &InterfaceName,
+) -> [WireguardEnd; 2] {
+    let wireguard = between.iter().map(|node| (node.clone(), interface.clone())).collect();
+    let sight = lab.look(Question { wireguard, ..Question::default() }).await;
+    let mut sight = sight.map_err(|error| Failure::of(&error).to_string());
+    between.clone().map(|node| {
+        let handshake = match &mut sight {
+            Ok(sight) => sight.handshakes.remove(&node),
+            Err(reason) => Some(Err(reason.clone())),
+        };
+        (node, handshake.unwrap_or_else(|| Err("it was not asked".to_owned())))
     })
 }

@@ -34,6 +34,7 @@ fn purpose(feature: Feature) -> &'static str {
         Feature::Dummy => "the link that carries the macvlan interfaces of a segment",
         Feature::Ifb => "the last resort for carrying macvlan interfaces",
         Feature::Esp => "tunnels that the kernel encrypts",
+        Feature::Wireguard => "WireGuard tunnels that the kernel encrypts",
         Feature::Tun => "tunnels that are encrypted in user space, and programs of nodes",
         Feature::Ipv6 => "nodes with IPv6 addresses",
     }
@@ -57,6 +58,11 @@ fn instead(feature: Feature, features: &Features) -> State {
         Feature::Esp if has(Feature::Tun) => {
             fallback("strongSwan encrypts in user space (kernel-libipsec)")
         }
+        Feature::Wireguard if has(Feature::Tun) => {
+            fallback("a program of ours encrypts in user space (gotatun)")
+        }
+        // Without both no tunnel can be; with ESP those of IPsec can.
+        Feature::Wireguard => State::Warning,
         Feature::Tun if has(Feature::Esp) => State::Warning,
         Feature::Ipv6 => State::Warning,
         Feature::Macvlan | Feature::Bridge | Feature::Veth | Feature::Esp | Feature::Tun => {
@@ -74,6 +80,7 @@ fn remedy(feature: Feature) -> String {
         Feature::Dummy => ("dummy", "DUMMY"),
         Feature::Ifb => ("ifb", "IFB"),
         Feature::Esp => ("esp4", "INET_ESP, CONFIG_XFRM_USER and CONFIG_CRYPTO_GCM"),
+        Feature::Wireguard => ("wireguard", "WIREGUARD"),
         Feature::Tun => ("tun", "TUN"),
         Feature::Ipv6 => ("ipv6", "IPV6"),
     };
@@ -122,11 +129,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_done_another_way_where_there_is_one() {
-        use Feature::{Bridge, Dummy, Esp, Ifb, Macvlan, Tun, Veth};
+        use Feature::{Bridge, Dummy, Esp, Ifb, Macvlan, Tun, Veth, Wireguard};
         let is_fallback = |it: State| matches!(it, State::Fallback(_));
         assert!(is_fallback(state(Dummy, &[Macvlan, Veth])));
         assert!(is_fallback(state(Macvlan, &[Bridge, Veth])));
         assert!(is_fallback(state(Esp, &[Tun])));
+        assert!(is_fallback(state(Wireguard, &[Tun])));
+        assert_eq!(state(Wireguard, &[Esp]), State::Warning);
         assert_eq!(state(Macvlan, &[Bridge]), State::Missing);
         assert_eq!(state(Esp, &[]), State::Missing);
         assert_eq!(state(Tun, &[Esp]), State::Warning);

@@ -40,7 +40,7 @@ impl Lab {
     /// Starts a worker; what comes with it stays open until it ends.
     pub(super) fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
         let programs = self.data.programs();
-        let program = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
+        let laid = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
             what: "write",
             path: programs,
             source,
@@ -49,7 +49,7 @@ impl Lab {
             lab: self.name.clone(),
             folder: self.folder.clone(),
             images: self.data.images(),
-            program,
+            programs: laid,
             hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
             volumes: self.data.volumes(&self.name),
             task,

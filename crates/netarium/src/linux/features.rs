@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use netarium_core::feature::{Feature, Features};
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +18,11 @@ use crate::linux::mount::{RootFolders, mount_image};
 use crate::linux::netlink::{Kind, Netlink, NetlinkError, NewLink};
 use crate::linux::security;
 use crate::linux::stage::{Call, Running, Stage, StageError};
+use crate::linux::tun;
 use crate::linux::userns::run_as_root_of_new_network;
 
 /// The name of the TUN device that is tried; it has the namespace for itself.
-const TUN: &[u8] = b"try-tun";
+const TUN: &str = "try-tun";
 
 /// What became of a trial: nothing to say, or the kernel's words.
 pub(crate) type Tried = Result<(), String>;
@@ -127,7 +127,7 @@ fn run(call: &Call) -> Result<(), Failure> {
 fn try_all(overlay: Option<&Path>) -> Answers {
     let mut features = try_links();
     features.insert(Feature::Esp, told(security::try_association()));
-    features.insert(Feature::Tun, told(try_tun()));
+    features.insert(Feature::Tun, told(tun::open(TUN).map(drop)));
     features.insert(Feature::Ipv6, told(try_ipv6()));
     let overlay = overlay.map(try_overlay);
     Answers { features, overlay, proc: try_proc() }
@@ -139,7 +139,7 @@ fn told(tried: io::Result<()>) -> Tried {
 
 /// Makes one link of each kind, the parent of the macvlan link before it.
 fn try_links() -> BTreeMap<Feature, Tried> {
-    let kinds = [Feature::Dummy, Feature::Veth, Feature::Ifb, Feature::Bridge];
+    let kinds = [Feature::Dummy, Feature::Veth, Feature::Ifb, Feature::Bridge, Feature::Wireguard];
     let mut netlink = match Netlink::open() {
         Ok(netlink) => netlink,
         Err(error) => {
@@ -151,7 +151,7 @@ fn try_links() -> BTreeMap<Feature, Tried> {
     let mut parent = None;
     for kind in kinds {
         let made = try_link(&mut netlink, kind);
-        if made.is_ok() && kind != Feature::Bridge {
+        if made.is_ok() && !matches!(kind, Feature::Bridge | Feature::Wireguard) {
             parent.get_or_insert(kind);
         }
         tried.insert(kind, made.map_err(|error| error.to_string()));
@@ -170,6 +170,7 @@ fn try_link(netlink: &mut Netlink, kind: Feature) -> Result<(), NetlinkError> {
         Feature::Dummy => Kind::Dummy,
         Feature::Ifb => Kind::Ifb,
         Feature::Bridge => Kind::Bridge,
+        Feature::Wireguard => Kind::Wireguard,
         _ => Kind::Veth(&peer),
     };
     netlink.add_link(&NewLink::named(&link_name(kind)), made)
@@ -182,24 +183,6 @@ fn try_macvlan(netlink: &mut Netlink, parent: Feature) -> Result<(), NetlinkErro
 
 fn link_name(kind: Feature) -> String {
     format!("try-{kind}")
-}
-
-/// Makes a TUN device (Documentation/networking/tuntap.rst); it is gone when its file is closed.
-#[expect(unsafe_code, reason = "TUNSETIFF has no safe wrapper")]
-fn try_tun() -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let tun = rustix::fs::openat(CWD, "/dev/net/tun", flags, Mode::empty())?;
-    // SAFETY: ifreq is plain data for which all zero is a valid value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (place, byte) in request.ifr_name.iter_mut().zip(TUN) {
-        *place = byte.cast_signed();
-    }
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI)
-        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    // SAFETY: TUNSETIFF reads and writes one ifreq, which outlives the call.
-    let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn try_ipv6() -> io::Result<()> {

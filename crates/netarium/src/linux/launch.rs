@@ -13,14 +13,15 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use netarium_core::control;
 use netarium_core::model::Nesting;
+use netarium_core::{control, wireguard};
 
 use super::clone::{ALL_NAMESPACES, Child, Side, become_root, end, into_namespaces};
 use super::idmap::{IdMap, IdMapError};
 use super::mount::{self, MountError, Ours, RootFolders};
 use super::volume::Volume;
 use super::{capability, process, seccomp};
+use crate::node_program::Programs;
 
 /// Why a container was not started.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +55,8 @@ pub(crate) struct Blueprint {
     pub(crate) hostname: String,
     /// Its root file system.
     pub(crate) root: RootFolders,
-    /// The node's program, on the host.
-    pub(crate) program: PathBuf,
+    /// The programs of nodes, on the host.
+    pub(crate) programs: Programs,
     /// The folder for logs, on the host.
     pub(crate) logs: PathBuf,
     /// The socket at which its first process will listen.
@@ -272,8 +273,10 @@ fn set_up(blueprint: &Blueprint) -> Result<(), ChildError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::system::sethostname(blueprint.hostname.as_bytes()).map_err(io::Error::from)?;
     let ours = Ours {
-        program: blueprint.program.clone(),
-        program_in_node: control::PROBE_PATH,
+        programs: vec![
+            (blueprint.programs.node.clone(), control::PROBE_PATH),
+            (blueprint.programs.wireguard.clone(), wireguard::PROGRAM),
+        ],
         logs: blueprint.logs.clone(),
         logs_in_node: control::LOGS_PATH,
     };

@@ -5,7 +5,8 @@
 //! build. [`launch`] makes the containers of a lab, with [`clone`], [`mount`], [`capability`] and
 //! [`seccomp`], and mounts what they share, in [`volume`], below [`confined`] folders;
 //! [`namespace`] enters one; [`netlink`] wires it; [`process`] and [`packet`] find its
-//! processes again and talk to them. [`features`] asks the kernel what it can do, with [`security`]
+//! processes again and talk to them. [`tun`] makes the links of programs. [`features`] asks the
+//! kernel what it can do, with [`security`]
 //! for IPsec; [`cgroup`] keeps the limits of nodes.
 
 pub(crate) mod capability;
@@ -25,5 +26,6 @@ pub(crate) mod program;
 pub(crate) mod seccomp;
 mod security;
 pub(crate) mod stage;
+pub(crate) mod tun;
 pub(crate) mod userns;
 pub(crate) mod volume;

@@ -93,6 +93,7 @@ const OURS_ON_HOST: &[&str] = &[
     "etc/swanctl/x509",
     "etc/swanctl/x509ca",
     "etc/swanctl/x509crl",
+    "etc/wireguard",
     "usr/local/bin",
     "var/log",
 ];
@@ -126,10 +127,8 @@ const WRITABLE: &str = "proc/sys/net";
 /// What of ours is seen in every node.
 #[derive(Clone, Debug)]
 pub(crate) struct Ours {
-    /// The node's program, on the host.
-    pub(crate) program: PathBuf,
-    /// Where it is in the node.
-    pub(crate) program_in_node: &'static str,
+    /// The programs of nodes: where each is on the host, and where in the node.
+    pub(crate) programs: Vec<(PathBuf, &'static str)>,
     /// The folder for the logs of the node's services, on the host.
     pub(crate) logs: PathBuf,
     /// Where it is in the node.
@@ -346,15 +345,17 @@ fn mount_devices(dev: &Path) -> Result<()> {
     })
 }
 
-/// The program is bound read only and started from there, so that no node can write to the file
-/// that other nodes run. The logs are bound, so that a descriptor of the folder leads nowhere else.
+/// The programs are bound read only and started from there, so that no node can write to a file that
+/// other nodes run. The logs are bound, so that a descriptor of the folder leads nowhere else.
 fn mount_ours(root: &Path, ours: &Ours) -> Result<()> {
     let inside = |path: &str| root.join(path.trim_start_matches('/'));
-    let program = inside(ours.program_in_node);
-    let folder = program.parent().unwrap_or(root);
-    fs::create_dir_all(folder).named(folder.display().to_string())?;
-    bind(&ours.program, &program)?;
-    set_access(&program, Access::ReadOnly, Below::Not)?;
+    for (program, place) in &ours.programs {
+        let place = inside(place);
+        let folder = place.parent().unwrap_or(root);
+        fs::create_dir_all(folder).named(folder.display().to_string())?;
+        bind(program, &place)?;
+        set_access(&place, Access::ReadOnly, Below::Not)?;
+    }
     let logs = inside(ours.logs_in_node);
     fs::create_dir_all(&logs).named(ours.logs_in_node)?;
     mount_bind(&ours.logs, &logs).named(ours.logs_in_node)

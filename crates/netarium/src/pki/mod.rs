@@ -8,6 +8,7 @@ mod certificate;
 mod folder;
 mod secret;
 mod show;
+pub(crate) mod wireguard;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -64,6 +65,9 @@ pub(crate) enum PkiError {
         #[source]
         source: rcgen::Error,
     },
+    /// The kernel gives no random bytes.
+    #[error("cannot make a key: there is no randomness")]
+    Random(#[source] std::io::Error),
     /// The certificates would be valid for too long.
     #[error("certificates cannot be valid for {days} days: that ends after the year 9999")]
     Validity {

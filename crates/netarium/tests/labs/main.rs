@@ -30,6 +30,7 @@ mod segments;
 mod tunnels;
 mod uplink;
 mod volumes;
+mod wireguard;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -149,6 +150,10 @@ fn tests() -> Vec<Trial> {
             a_service_is_added_changed_and_removed
             what_was_changed_by_hand_is_found_and_mended
             a_connection_through_an_untouched_node_survives;
+        wireguard:
+            a_killed_program_is_started_again_and_nothing_leaks_meanwhile
+            what_was_changed_about_an_interface_is_seen_and_mended
+            a_tunnel_that_cannot_stand_says_what_went_to_and_fro;
         firewalls:
             a_firewall_that_was_changed_by_hand_is_found_and_mended
             a_table_of_somebodys_own_is_left_alone

@@ -117,6 +117,11 @@ fn deeds(
                     let name = format!("{tunnel} is rekeyed");
                     deeds.push((name, Deed::Rekey { tunnel, node, during }));
                 }
+                TunnelKind::Wireguard(_) => {
+                    let message = format!("tunnel {} cannot be rekeyed on demand", tunnel.name);
+                    let hint = "WireGuard makes new keys every two minutes by itself";
+                    problems.add(Problem::new(message).at(word.place).hint(hint));
+                }
             }
         }
     }

@@ -210,9 +210,22 @@ fn tunnel(
         names.filter_map(|word| ground.tunnel_names.find(word, problems)).collect();
     // One that is there and has a problem of its own was told about there.
     let tunnels = names.iter().filter_map(|name| ground.tunnels.get(name));
+    if let Some(first) = names.iter().find(|it| is_wireguard(ground, it)) {
+        for word in [&written.ike, &written.esp].into_iter().flatten() {
+            let problem = Problem::new(format!("tunnel {first} is WireGuard"));
+            problems.add(problem.at(word.place).hint("only IPsec has proposals"));
+        }
+    }
     let made = |it: &Tunnel| {
         let or_own = |word: &Option<String>, own: &String| word.clone().unwrap_or(own.clone());
         let expect = match &it.kind {
+            TunnelKind::Wireguard(own) => {
+                let interface = own.interface.clone();
+                match is_down {
+                    true => TunnelState::WireguardDown { interface },
+                    false => TunnelState::Wireguard { interface },
+                }
+            }
             _ if is_down => TunnelState::Down,
             TunnelKind::Ipsec(own) => {
                 TunnelState::Ipsec { ike: or_own(&ike, &own.ike), esp: or_own(&esp, &own.esp) }
@@ -226,6 +239,10 @@ fn tunnel(
         }
     };
     tunnels.map(made).collect()
+}
+
+fn is_wireguard(ground: &Ground<'_>, name: &Name) -> bool {
+    ground.tunnels.get(name).is_some_and(|it| it.wireguard().is_some())
 }
 
 fn proposal(word: Option<&Word>, problems: &mut Problems) -> Option<String> {

@@ -15,8 +15,10 @@ use netarium_core::control::Request;
 use netarium_core::ipsec;
 use netarium_core::model::Nesting;
 use netarium_core::name::Name;
-use netarium_core::object::{self, Object};
+use netarium_core::object::{self, Encryption, Object};
 use netarium_core::plan::Step;
+use netarium_core::wireguard::conf_path;
+use zeroize::Zeroizing;
 
 use self::settings::{in_network, interface_key, read_setting, silence_segments, write_setting};
 use super::control::ControlError;
@@ -28,6 +30,7 @@ use super::placing::{self, Way};
 use super::tunnels::{self, TunnelStepError};
 use super::uplink::{self, UplinkError};
 use super::volumes::Trees;
+use super::wireguard::{self, WireguardError};
 use super::wiring;
 use super::worker::{Answer, Order, gone};
 use crate::failure::Failure;
@@ -36,7 +39,7 @@ use crate::linux::netlink::{Netlink, NetlinkError};
 use crate::linux::process;
 use crate::linux::seccomp;
 use crate::linux::stage::Call;
-use crate::pki::{Authority, Credential, PkiError};
+use crate::pki::{self, Authority, Credential, PkiError};
 
 /// How long an interface may have to wait for the last one with its address to be gone.
 const LAST_ONE_GONE: Duration = Duration::from_secs(5);
@@ -60,6 +63,8 @@ pub(crate) enum StepError {
     Pki(#[from] PkiError),
     #[error(transparent)]
     Tunnel(#[from] TunnelStepError),
+    #[error(transparent)]
+    Wireguard(#[from] WireguardError),
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot remove {}", path.display())]
@@ -222,6 +227,7 @@ impl<'a> Apply<'a> {
             }
             Object::Segment(it) => Ok(wiring::create_segment(&mut self.segments, it)?),
             Object::Interface(it) => self.create_interface(it),
+            Object::TunnelInterface(it) => self.create_tunnel_interface(it),
             Object::InterfaceSysctl(it) => {
                 let key = interface_key(it, it.interface.as_str());
                 write_setting(self.node(&it.node)?, &key, &it.value)
@@ -234,6 +240,11 @@ impl<'a> Apply<'a> {
             Object::Route(it) => Ok(wiring::set_route(self.node(&it.node)?, it)?),
             Object::Credential(it) => self.issue(it),
             Object::Secret(it) => self.share(it),
+            Object::Key(it) => Ok(pki::wireguard::create_node(&self.order.folder.pki(), &it.node)?),
+            Object::SharedKey(it) => {
+                Ok(pki::wireguard::create_tunnel(&self.order.folder.pki(), &it.tunnel)?)
+            }
+            Object::WireguardConf(it) => self.set_wireguard(it),
             Object::File(it) => self.place(it, Way::Create),
             Object::Service(it) => {
                 if it.service.name == ipsec::service_name() {
@@ -260,6 +271,9 @@ impl<'a> Apply<'a> {
             }
             Object::Firewall(it) => Ok(firewall::unload(self.node(&it.node)?)?),
             Object::Interface(it) => Ok(wiring::remove_interface(self.node(&it.node)?, it)?),
+            Object::TunnelInterface(it) => {
+                Ok(wiring::delete(self.node(&it.node)?.netlink(), it.name.as_str())?)
+            }
             Object::InterfaceSysctl(it) => {
                 let node = self.node(&it.node)?;
                 let value = in_network(node, || read_setting(&interface_key(it, "default")))??;
@@ -280,6 +294,13 @@ impl<'a> Apply<'a> {
                 let paths: Vec<String> = paths.collect();
                 paths.iter().try_for_each(|path| remove_file(self.node(&it.node)?, path))
             }
+            Object::Key(it) => Ok(pki::wireguard::remove_node(&self.order.folder.pki(), &it.node)?),
+            Object::SharedKey(it) => {
+                Ok(pki::wireguard::remove_tunnel(&self.order.folder.pki(), &it.tunnel)?)
+            }
+            Object::WireguardConf(it) => {
+                remove_file(self.node(&it.node)?, &conf_path(&it.interface))
+            }
             Object::File(it) => {
                 let removed = self.node(&it.node)?.root();
                 let removed = removed.and_then(|root| placing::take_away(&root, it));
@@ -291,6 +312,8 @@ impl<'a> Apply<'a> {
                 self.node(&it.node)?.control()?.ask(&stop)?;
                 Ok(())
             }
+            // It goes with its interfaces.
+            Object::Tunnel(it) if it.tunnel.wireguard().is_some() => Ok(()),
             Object::Tunnel(it) => {
                 let ends = [&it.tunnel.initiator.node, &it.tunnel.responder.node];
                 let ends: Vec<PathBuf> = ends
@@ -340,6 +363,25 @@ impl<'a> Apply<'a> {
                 }
                 result => return Ok(result?),
             }
+        }
+    }
+
+    /// One that was left by a worker that was killed is removed first: it may be of another kind.
+    fn create_tunnel_interface(&mut self, it: &object::TunnelInterface) -> Result<()> {
+        let node = self.node(&it.node)?;
+        wiring::delete(node.netlink(), it.name.as_str())?;
+        Ok(wireguard::create(node, it)?)
+    }
+
+    fn set_wireguard(&mut self, it: &object::WireguardConf) -> Result<()> {
+        let conf = wireguard::conf(it, &self.order.folder.pki())?;
+        let node = self.node(&it.node)?;
+        let text = Zeroizing::new(conf.to_text());
+        write_file(node, &conf_path(&it.interface), 0o600, text.as_bytes())?;
+        match it.encryption {
+            Encryption::Kernel => Ok(wireguard::set(node, &it.interface, &conf)?),
+            // The program reads the file when it starts.
+            Encryption::Userspace => Ok(()),
         }
     }
 

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 
 use netarium_core::ipsec::{CHARON, Sa};
-use netarium_core::name::Name;
+use netarium_core::name::{InterfaceName, Name};
+use netarium_core::object::Encryption;
+use netarium_core::verdict::Handshake;
 use serde::{Deserialize, Serialize};
 
 use super::node::RunningNode;
 use super::vici::TunnelError;
-use super::{tunnels, vici};
+use super::{tunnels, vici, wireguard};
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::netlink::NetlinkError;
@@ -22,6 +24,8 @@ pub(crate) struct Question {
     pub(crate) links: BTreeSet<Name>,
     /// Nodes whose daemon is to be asked for its associations.
     pub(crate) daemons: BTreeSet<Name>,
+    /// Nodes with the interface that is to be asked for its peer, of WireGuard.
+    pub(crate) wireguard: BTreeSet<(Name, InterfaceName)>,
 }
 
 /// What was seen, by node, or the reason in words why nothing was.
@@ -29,6 +33,7 @@ pub(crate) struct Question {
 pub(crate) struct Sight {
     pub(crate) links: BTreeMap<Name, Result<Vec<NodeLink>, String>>,
     pub(crate) associations: BTreeMap<Name, Result<Vec<Sa>, String>>,
+    pub(crate) handshakes: BTreeMap<Name, Result<Handshake, String>>,
 }
 
 /// A link in a node.
@@ -65,7 +70,15 @@ pub(crate) fn look(
         let found = RunningNode::find(folder, name).map_err(|error| words(&error));
         (name.clone(), found.and_then(|node| associations(&node)))
     });
-    Sight { links: links.collect(), associations: associations.collect() }
+    let handshakes = question.wireguard.iter().map(|(name, interface)| {
+        let found = RunningNode::find(folder, name).map_err(|error| words(&error));
+        (name.clone(), found.and_then(|node| handshake(&node, interface)))
+    });
+    Sight {
+        links: links.collect(),
+        associations: associations.collect(),
+        handshakes: handshakes.collect(),
+    }
 }
 
 fn links(
@@ -91,6 +104,14 @@ fn associations(node: &RunningNode) -> Result<Vec<Sa>, String> {
         TunnelError::Connect { .. } => format!("{CHARON} does not run"),
         error => words(&error),
     })
+}
+
+/// The kernel knows its own interfaces; any other is a program's.
+fn handshake(node: &RunningNode, interface: &InterfaceName) -> Result<Handshake, String> {
+    let seen = wireguard::look(node, interface, Encryption::Kernel)
+        .or_else(|_| wireguard::look(node, interface, Encryption::Userspace))
+        .map_err(|error| words(&error))?;
+    Ok(Handshake { stands: seen.stands(wireguard::now()), traffic: seen.traffic() })
 }
 
 fn words(error: &(dyn std::error::Error + 'static)) -> String {

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`worker`] is the process inside a lab that does the work, [`apply`] does steps,
 //! [`observe`] looks at what is there. Below them: [`node`], [`wiring`], [`files`], [`firewall`], [`control`] to a
-//! node's first process, [`uplink`] and [`pasta`] for the way out, [`run`] for programs beside its services, [`tunnels`] and [`vici`] to its daemon, and
-//! the [`journal`].
+//! node's first process, [`uplink`] and [`pasta`] for the way out, [`run`] for programs beside its services,
+//! [`tunnels`] and [`vici`] to its daemon, [`wireguard`] to its interfaces, and the [`journal`].
 
 pub(crate) mod apply;
 pub(crate) mod certificates;
@@ -25,5 +25,6 @@ pub(crate) mod tunnels;
 pub(crate) mod uplink;
 pub(crate) mod vici;
 pub(crate) mod volumes;
+mod wireguard;
 pub(crate) mod wiring;
 pub(crate) mod worker;

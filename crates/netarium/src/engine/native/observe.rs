@@ -15,15 +15,17 @@ use netarium_core::ipsec::{self, CHARON, Sa};
 use netarium_core::model::Via;
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{self, Id, Object, Objects, SegmentLink};
+use netarium_core::wireguard::conf_path;
 
 use super::firewall::{self, Found};
 use super::node::{self, NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
 use super::worker::Observation;
-use super::{journal, placing, uplink, vici, wiring};
+use super::{journal, placing, uplink, vici, wireguard, wiring};
+use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::netlink::{Link, Netlink, NetlinkError, RouteVia};
-use crate::pki::{Authority, Credential, TunnelSecret};
+use crate::pki::{self, Authority, Credential, TunnelSecret};
 
 /// Why it cannot be seen what is there.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +167,10 @@ impl<'a> Look<'a> {
                 let link = self.nodes.get(&it.node)?.link(&it.name)?;
                 Some(Object::Interface(wiring::observed_interface(it, link)))
             }
+            Object::TunnelInterface(it) => {
+                let link = self.nodes.get(&it.node)?.link(&it.name)?;
+                Some(Object::TunnelInterface(wiring::observed_tunnel_interface(it, link)))
+            }
             Object::InterfaceSysctl(it) => {
                 let key = format!("net/{}/conf/{}/{}", it.family, it.interface, it.key);
                 let value = self.nodes.get(&it.node)?.setting(&key)?;
@@ -173,6 +179,15 @@ impl<'a> Look<'a> {
             Object::File(it) => self.file(it).map(Object::File),
             Object::Secret(it) => self.secret(it).then(|| recorded.clone()),
             Object::Credential(it) => self.credential(it).then(|| recorded.clone()),
+            Object::Key(it) => {
+                let key = pki::wireguard::private(&self.folder.pki(), &it.node);
+                key.is_ok().then(|| recorded.clone())
+            }
+            Object::SharedKey(it) => {
+                let key = pki::wireguard::shared(&self.folder.pki(), &it.tunnel);
+                key.is_ok().then(|| recorded.clone())
+            }
+            Object::WireguardConf(it) => self.wireguard(it).then(|| recorded.clone()),
             Object::Service(it) => self.service(it).map(Object::Service),
             // These are certain already, or told by the kernel and the daemons all at once.
             Object::Lab(_)
@@ -232,6 +247,24 @@ impl<'a> Look<'a> {
         let files = credential.files();
         credential.object() == recorded
             && files.iter().all(|it| view.has_file(&it.path, it.mode, it.content.as_bytes()))
+    }
+
+    /// Whether an interface into a WireGuard tunnel was told what it should, and not otherwise since. One
+    /// that nobody answers for is not judged here.
+    fn wireguard(&mut self, recorded: &object::WireguardConf) -> bool {
+        let Some(view) = self.nodes.get(&recorded.node) else { return false };
+        let Ok(conf) = wireguard::conf(recorded, &self.folder.pki()) else { return false };
+        let path = conf_path(&recorded.interface);
+        if !view.has_file(&path, 0o600, conf.to_text().as_bytes()) {
+            return false;
+        }
+        let seen = wireguard::look(&view.node, &recorded.interface, recorded.encryption);
+        let difference = seen.ok().and_then(|seen| seen.differs_from(&conf));
+        if let Some(difference) = difference {
+            let id = Id::File(recorded.node.clone(), path);
+            self.note(&id, format!("{} was changed: {difference}", recorded.interface));
+        }
+        difference.is_none()
     }
 
     fn service(&mut self, recorded: &object::NodeService) -> Option<object::NodeService> {
@@ -327,6 +360,14 @@ impl<'a> Look<'a> {
                 _ => None,
             })
             .collect();
+        let (tunnels, wireguard): (Vec<_>, Vec<_>) =
+            tunnels.into_iter().partition(|it| it.tunnel.ipsec().is_some());
+        for it in wireguard {
+            match self.missing_wireguard(it) {
+                None => self.observation.objects.insert(Object::Tunnel(it.clone())),
+                Some(reason) => self.note(&Id::Tunnel(it.tunnel.name.clone()), reason),
+            }
+        }
         if tunnels.is_empty() {
             return Ok(());
         }
@@ -351,6 +392,25 @@ impl<'a> Look<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Why a WireGuard tunnel does not stand; `None` if both ends say that it does.
+    fn missing_wireguard(&self, it: &object::Tunnel) -> Option<String> {
+        let wireguard = it.tunnel.wireguard()?;
+        for end in it.tunnel.ends() {
+            let node = &end.node;
+            let Some(view) = self.nodes.get(node) else {
+                return Some(format!("{node} does not run"));
+            };
+            match wireguard::look(&view.node, &wireguard.interface, it.encryption) {
+                Ok(seen) if seen.stands(wireguard::now()) => {}
+                Ok(seen) => {
+                    return Some(format!("{node} has no fresh key for it: {}", seen.traffic()));
+                }
+                Err(error) => return Some(format!("{node}: {}", Failure::of(&error))),
+            }
+        }
+        None
     }
 }
 

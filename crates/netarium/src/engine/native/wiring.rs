@@ -5,7 +5,9 @@
 
 use netarium_core::model::Via;
 use netarium_core::name::Name;
-use netarium_core::object::{Interface, LinkState, Port, Route, Segment, SegmentLink};
+use netarium_core::object::{
+    Interface, LinkState, Port, Route, Segment, SegmentLink, TunnelInterface,
+};
 use sha2::{Digest, Sha256};
 
 use super::node::RunningNode;
@@ -126,7 +128,8 @@ pub(crate) fn remove_interface(node: &mut RunningNode, interface: &Interface) ->
     delete(node.netlink(), interface.name.as_str())
 }
 
-fn delete(netlink: &mut Netlink, name: &str) -> Result<()> {
+/// Removes a link. Fine if it is gone already.
+pub(crate) fn delete(netlink: &mut Netlink, name: &str) -> Result<()> {
     match netlink.index(name).and_then(|index| netlink.delete_link(index)) {
         Err(error) if error.is(libc::ENODEV) => Ok(()),
         result => result,
@@ -149,6 +152,15 @@ pub(crate) fn set_route(node: &mut RunningNode, route: &Route) -> Result<()> {
 pub(crate) fn observed_interface(wanted: &Interface, link: &Link) -> Interface {
     Interface {
         mac: link.mac.unwrap_or(wanted.mac),
+        mtu: link.mtu,
+        state: if link.is_up { LinkState::Up } else { LinkState::Down },
+        ..wanted.clone()
+    }
+}
+
+/// The same for an interface that leads into a tunnel.
+pub(crate) fn observed_tunnel_interface(wanted: &TunnelInterface, link: &Link) -> TunnelInterface {
+    TunnelInterface {
         mtu: link.mtu,
         state: if link.is_up { LinkState::Up } else { LinkState::Down },
         ..wanted.clone()

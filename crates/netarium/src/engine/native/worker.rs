@@ -35,6 +35,7 @@ use crate::linux::idmap::{IdMap, IdMapError};
 use crate::linux::launch::{self, LaunchError};
 use crate::linux::process::Process;
 use crate::linux::stage::{Call, StageError};
+use crate::node_program::Programs;
 
 /// What a worker is called with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,8 +46,8 @@ pub(crate) struct Order {
     pub(crate) folder: LabFolder,
     /// The folder of images.
     pub(crate) images: PathBuf,
-    /// The program of nodes, on the host.
-    pub(crate) program: PathBuf,
+    /// The programs of nodes, on the host.
+    pub(crate) programs: Programs,
     /// Folders of the host that a `host` image must not show.
     pub(crate) hidden: Vec<PathBuf>,
     /// The folder of volumes that the lab keeps.
@@ -261,7 +262,7 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
 fn start_keeper(order: &Order, map: &IdMap) -> Result<Process, EnterError> {
     let folder = order.folder.path().display().to_string();
     let arguments = [order.lab.as_str(), &folder];
-    let child = launch::start_keeper(map, &order.program, keeper::NAME, &arguments)
+    let child = launch::start_keeper(map, &order.programs.node, keeper::NAME, &arguments)
         .map_err(EnterError::Keeper)?;
     let path = order.folder.keeper();
     let record = |source| EnterError::Record { path: path.clone(), source };

@@ -6,6 +6,7 @@
 mod generation;
 mod socket;
 mod uplink;
+pub(crate) mod wireguard;
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -25,6 +26,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
     RouteType,
 };
+use netlink_sys::protocols::NETLINK_ROUTE;
 
 pub(crate) use generation::nftables_generation;
 pub(crate) use socket::NetlinkError;
@@ -65,6 +67,7 @@ pub(crate) enum Kind<'a> {
     Dummy,
     Ifb,
     Bridge,
+    Wireguard,
     /// A macvlan interface in bridge mode on the link with this index.
     Macvlan {
         parent: u32,
@@ -98,7 +101,7 @@ impl Netlink {
     /// # Errors
     /// If there can be no such socket.
     pub(crate) fn open() -> Result<Self> {
-        Ok(Self(Socket::open()?))
+        Ok(Self(Socket::open(NETLINK_ROUTE)?))
     }
 
     /// All links.
@@ -137,6 +140,7 @@ impl Netlink {
             Kind::Dummy => vec![LinkInfo::Kind(InfoKind::Dummy)],
             Kind::Ifb => vec![LinkInfo::Kind(InfoKind::Ifb)],
             Kind::Bridge => vec![LinkInfo::Kind(InfoKind::Bridge)],
+            Kind::Wireguard => vec![LinkInfo::Kind(InfoKind::Wireguard)],
             Kind::Macvlan { parent } => {
                 message.attributes.push(LinkAttribute::Link(parent));
                 let mode = InfoMacVlan::Mode(MacVlanMode::Bridge);

@@ -1,13 +1,12 @@
-//! The socket under [`super::Netlink`]: blocking, one request at a time.
+//! The socket under [`super::Netlink`] and [`super::wireguard`]: blocking, one request at a time.
 
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::SocketAddr;
 
 /// What the kernel says about a request that it refuses.
 #[derive(Debug, thiserror::Error)]
@@ -50,14 +49,23 @@ const SENTENCE: u16 = 1;
 /// The length of a netlink message's header.
 const HEADER: usize = 16;
 
+/// What can be said to the kernel, and heard from it.
+pub(super) trait Message:
+    NetlinkSerializable + NetlinkDeserializable + Into<NetlinkPayload<Self>>
+{
+}
+
+impl<M: NetlinkSerializable + NetlinkDeserializable + Into<NetlinkPayload<M>>> Message for M {}
+
 pub(super) struct Socket {
     socket: netlink_sys::Socket,
     sequence: u32,
 }
 
 impl Socket {
-    pub(super) fn open() -> Result<Self> {
-        let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE)?;
+    /// Opens a conversation with this part of the kernel (netlink(7)).
+    pub(super) fn open(protocol: isize) -> Result<Self> {
+        let mut socket = netlink_sys::Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         // An answer repeats only the header of its request, then the kernel's sentence.
@@ -67,38 +75,31 @@ impl Socket {
     }
 
     /// Asks for all of something.
-    pub(super) fn dump(
-        &mut self,
-        message: RouteNetlinkMessage,
-    ) -> Result<Vec<RouteNetlinkMessage>> {
+    pub(super) fn dump<M: Message>(&mut self, message: M) -> Result<Vec<M>> {
         self.request(message, NLM_F_DUMP)
     }
 
     /// Asks for one of something.
-    pub(super) fn ask(&mut self, message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
+    pub(super) fn ask<M: Message>(&mut self, message: M) -> Result<Vec<M>> {
         self.request(message, NLM_F_ACK)
     }
 
     /// Makes what must not be there yet.
-    pub(super) fn create(&mut self, message: RouteNetlinkMessage) -> Result<()> {
+    pub(super) fn create<M: Message>(&mut self, message: M) -> Result<()> {
         self.request(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
     }
 
     /// Makes something, in place of what is there.
-    pub(super) fn replace(&mut self, message: RouteNetlinkMessage) -> Result<()> {
+    pub(super) fn replace<M: Message>(&mut self, message: M) -> Result<()> {
         self.request(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE).map(drop)
     }
 
     /// Changes or removes what is there.
-    pub(super) fn change(&mut self, message: RouteNetlinkMessage) -> Result<()> {
+    pub(super) fn change<M: Message>(&mut self, message: M) -> Result<()> {
         self.request(message, NLM_F_ACK).map(drop)
     }
 
-    fn request(
-        &mut self,
-        message: RouteNetlinkMessage,
-        flags: u16,
-    ) -> Result<Vec<RouteNetlinkMessage>> {
+    fn request<M: Message>(&mut self, message: M, flags: u16) -> Result<Vec<M>> {
         self.sequence += 1;
         let mut packet = NetlinkMessage::from(message);
         packet.header.flags = NLM_F_REQUEST | flags;
@@ -111,16 +112,15 @@ impl Socket {
     }
 
     /// Everything up to the kernel's last word on the request.
-    fn answers(&mut self) -> Result<Vec<RouteNetlinkMessage>> {
+    fn answers<M: Message>(&mut self) -> Result<Vec<M>> {
         let mut answers = Vec::new();
         loop {
             let (bytes, _) = self.socket.recv_from_full()?;
             let mut rest = bytes.as_slice();
             while rest.len() >= HEADER {
-                let packet =
-                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|error| {
-                        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
-                    })?;
+                let packet = NetlinkMessage::<M>::deserialize(rest).map_err(|error| {
+                    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+                })?;
                 let length = usize::try_from(packet.header.length).unwrap_or(usize::MAX);
                 // Messages are aligned to four bytes; one that claims no length would be read again.
                 rest = rest.get(length.max(HEADER).next_multiple_of(4)..).unwrap_or_default();

@@ -63,7 +63,7 @@ impl Apply<'_> {
                 merged: folder.merged(),
                 hidden: self.order.hidden.clone(),
             },
-            program: self.order.program.clone(),
+            programs: self.order.programs.clone(),
             logs: folder.logs(),
             control,
             ids: self.ids,

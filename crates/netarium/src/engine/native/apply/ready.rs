@@ -1,7 +1,7 @@
 //! What takes its time: tunnels until they stand, services until they are ready.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use netarium_core::control::{Reply, Request, ServiceState};
 use netarium_core::ipsec;
@@ -9,17 +9,39 @@ use netarium_core::model::{Auth, Tunnel};
 use netarium_core::name::Name;
 use netarium_core::object;
 use netarium_core::plan::Step;
+use netarium_core::wireguard::ALGORITHMS;
 
 use super::{Apply, Result, StepError, failed, write_file};
-use crate::engine::native::tunnels;
 use crate::engine::native::vici::SharedWith;
 use crate::engine::native::worker::{Answer, gone};
+use crate::engine::native::{tunnels, wireguard};
 use crate::failure::Failure;
 use crate::linux::stage::Call;
 use crate::pki::{Credential, TunnelSecret};
 
+/// How long between two looks whether a tunnel stands.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// One end of a WireGuard tunnel: whether it has a key in common with the other, and what it says.
+struct Side {
+    stands: bool,
+    words: String,
+}
+
 impl Apply<'_> {
     pub(super) fn open_tunnels(
+        &mut self,
+        steps: &[(usize, &Step, &object::Tunnel)],
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
+        let (ipsec, wireguard): (Vec<_>, Vec<_>) =
+            steps.iter().copied().partition(|(_, _, it)| it.tunnel.ipsec().is_some());
+        self.open_ipsec(&ipsec, call)?;
+        // These open themselves meanwhile.
+        self.await_wireguard(&wireguard, call)
+    }
+
+    fn open_ipsec(
         &mut self,
         steps: &[(usize, &Step, &object::Tunnel)],
         call: &Call,
@@ -63,6 +85,59 @@ impl Apply<'_> {
             tunnels::OpenError::Prepare(error) => failed(first, &StepError::Tunnel(error)),
             tunnels::OpenError::Record(failure) => failure,
         })
+    }
+
+    /// Waits until both ends of each tunnel have a key in common.
+    fn await_wireguard(
+        &mut self,
+        steps: &[(usize, &Step, &object::Tunnel)],
+        call: &Call,
+    ) -> std::result::Result<(), Failure> {
+        let mut failures = Vec::new();
+        for (number, step, it) in steps {
+            let sides = loop {
+                let sides = self.wireguard_sides(it).map_err(|error| failed(step, &error))?;
+                let is_late = Instant::now() >= self.deadline;
+                if is_late || sides.iter().all(|side| side.stands) {
+                    break sides;
+                }
+                std::thread::sleep(PAUSE);
+            };
+            if sides.iter().all(|side| side.stands) {
+                self.done(*number, step, call)?;
+                let algorithms = ALGORITHMS.to_owned();
+                let answer = Answer::Opened { step: *number, algorithms, tries: 1 };
+                call.answer(&answer).map_err(|error| gone(&error))?;
+            } else {
+                let words: Vec<String> = sides.into_iter().map(|side| side.words).collect();
+                let name = &it.tunnel.name;
+                failures.push(format!("tunnel {name} is not up: {}", words.join("; ")));
+            }
+        }
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(Failure { what: "cannot open all tunnels".to_owned(), causes: failures, hint: None })
+    }
+
+    fn wireguard_sides(&mut self, it: &object::Tunnel) -> Result<Vec<Side>> {
+        let Some(wireguard) = it.tunnel.wireguard() else { return Ok(vec![]) };
+        let mut sides = Vec::new();
+        for end in it.tunnel.ends() {
+            let node = self.node(&end.node)?;
+            let seen = wireguard::look(node, &wireguard.interface, it.encryption);
+            sides.push(match seen {
+                Ok(seen) => Side {
+                    stands: seen.stands(wireguard::now()),
+                    words: format!("{}: {}", end.node, seen.traffic()),
+                },
+                Err(error) => {
+                    let failure = Failure::of(&error).to_string();
+                    Side { stands: false, words: format!("{}: {failure}", end.node) }
+                }
+            });
+        }
+        Ok(sides)
     }
 
     fn tunnel_end(&mut self, name: &Name) -> Result<tunnels::End> {

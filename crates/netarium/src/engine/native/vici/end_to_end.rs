@@ -312,7 +312,7 @@ async fn a_tunnel_that_does_not_come_up_tells_the_daemons_own_reason() {
 
     let friend = issue(&ours, "gateway-a", "172.26.26.1");
     let mut other = tunnel.clone();
-    let TunnelKind::Ipsec(ipsec) = &mut other.kind;
+    let TunnelKind::Ipsec(ipsec) = &mut other.kind else { panic!("it is IPsec") };
     ipsec.ike = "aes128gcm16-prfsha256-ecp256".to_owned();
     load_both([&a, &s], [&friend, &s_credential], [&other, &tunnel]).await;
     let refused = initiate(&tunnel, &a.root, &s.root, soon(5000)).await.unwrap_err();
