@@ -10,6 +10,7 @@ CARGO = cargo
 LAB = labs/site-to-site/lab.yaml
 LABS_TOGETHER = labs/site-to-site labs/host-to-host labs/ipv6-site-to-site
 RUNS = 5
+# What `make bench` and `make bench-tunnel` measure; a debug build will do to try them.
 NETARIUM = target/release/netarium
 
 # Programs that are not part of Rust, one version each, so that everybody's check says the same.
@@ -117,7 +118,15 @@ bench: setup build ## measure the labs, beside the bars; also as JSON, kept in t
 	@echo
 	@$(NETARIUM) bench $(LABS_TOGETHER) --runs $(RUNS) --json >target/bench-together.json
 	@echo
-	@cat target/bench.json target/bench-together.json
+	@echo
+	@.ci/bench-tunnel $(NETARIUM) $(RUNS) >target/bench-tunnel.json
+	@echo
+	@cat target/bench.json target/bench-together.json target/bench-tunnel.json
+
+# Two networks side by side, for a minute. Ordinary users have no figure.
+.PHONY: bench-tunnel
+bench-tunnel: ## measure a TCP stream through the tunnel beside bare charon, with what is built
+	@.ci/bench-tunnel $(NETARIUM) $(RUNS) >target/bench-tunnel.json
 
 .PHONY: bench-cold
 bench-cold: setup build ## measure how long it takes where there is no image yet

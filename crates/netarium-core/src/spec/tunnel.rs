@@ -37,11 +37,7 @@ impl Tunnel {
         let ipsec = table.take("ipsec").and_then(|tree| Ipsec::read(tree, problems));
         let wireguard = table.take("wireguard").and_then(|tree| Wireguard::read(tree, problems));
         table.close(problems);
-        ipsec
-            .map(Box::new)
-            .map(Self::Ipsec)
-            .or(wireguard.map(Self::Wireguard))
-            .filter(|_| named == 1)
+        ipsec.map(Self::Ipsec).or(wireguard.map(Self::Wireguard)).filter(|_| named == 1)
     }
 
     /// The secret that is written there.

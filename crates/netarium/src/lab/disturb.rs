@@ -2,7 +2,7 @@
 //! Bringing the lab up mends all of it.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use netarium_core::name::{InterfaceName, Name};
@@ -20,16 +20,20 @@ use crate::linux::stage::StageError;
 impl Lab {
     /// Kills all processes of a node, and waits until they are gone. Fine if none runs.
     ///
+    /// Its interfaces go down first. The kernel takes the network of a dead node apart only some time
+    /// later, and until then it forwards, encrypts and answers without any process.
+    ///
     /// # Errors
     /// If the lab is not up, or they are not ours to kill.
     pub async fn kill_node(&self, node: &Name, report: Report<'_>) -> Result<()> {
-        let _lock = self.lock(report).await?;
+        let lock = self.lock(report).await?;
         if self.state() != State::Up {
             return Err(LabError::NotUp(self.name.clone()));
         }
         let process = recorded(&self.folder.node(node));
         let process = process.map_err(|error| LabError::Step(Failure::of(&error)))?;
         let Some(process) = process else { return Ok(()) };
+        self.settle(Task::Unplug(node.clone()), lock.as_fd()).await?;
         let killing = tokio::task::spawn_blocking(move || process.kill());
         let killed = killing.await.unwrap_or_else(|it| std::panic::resume_unwind(it.into_panic()));
         killed.map_err(LabError::Kill)
@@ -48,7 +52,12 @@ impl Lab {
     ) -> Result<()> {
         let lock = self.lock(report).await?;
         let task = Task::SetLink { node: node.clone(), interface: interface.clone(), state };
-        let mut running = self.start_worker(task, &[lock.as_fd()])?;
+        self.settle(task, lock.as_fd()).await
+    }
+
+    /// Has a worker do what it answers to with nothing but that it is done. It has the lock, too.
+    async fn settle(&self, task: Task, lock: BorrowedFd<'_>) -> Result<()> {
+        let mut running = self.start_worker(task, &[lock])?;
         match running.answer().await.map_err(LabError::Stage)? {
             Some(Answer::Settled) => Ok(()),
             Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),

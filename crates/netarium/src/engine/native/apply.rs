@@ -314,15 +314,15 @@ impl<'a> Apply<'a> {
             }
             // It goes with its interfaces.
             Object::Tunnel(it) if it.tunnel.wireguard().is_some() => Ok(()),
-            Object::Tunnel(it) => {
-                let ends = [&it.tunnel.initiator.node, &it.tunnel.responder.node];
-                let ends: Vec<PathBuf> = ends
-                    .into_iter()
-                    .filter_map(|node| self.node(node).ok().map(|node| node.root_path()))
-                    .collect();
-                Ok(tunnels::close(&it.tunnel, &ends)?)
-            }
+            Object::Tunnel(it) => self.close_tunnel(it),
         }
+    }
+
+    fn close_tunnel(&mut self, it: &object::Tunnel) -> Result<()> {
+        let ends = it.tunnel.ends().into_iter();
+        let roots = ends.filter_map(|end| self.node(&end.node).ok().map(|node| node.root_path()));
+        let roots: Vec<PathBuf> = roots.collect();
+        Ok(tunnels::close(&it.tunnel, &roots)?)
     }
 
     fn node(&mut self, name: &Name) -> Result<&mut RunningNode> {

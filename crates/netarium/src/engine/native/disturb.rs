@@ -24,6 +24,8 @@ pub(crate) enum DisturbError {
     Node(#[from] NodeError),
     #[error("cannot change {interface} of {node}")]
     Link { node: Name, interface: InterfaceName, source: NetlinkError },
+    #[error("cannot set the interfaces of {node} down")]
+    Unplug { node: Name, source: NetlinkError },
     #[error("cannot read the journal {}", path.display())]
     Journal { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -56,6 +58,24 @@ pub(crate) fn set_link(
             objects.try_for_each(|it| restore(&mut running, it, node, interface).map_err(error))
         }
     }
+}
+
+/// Sets all interfaces of a node down that lead anywhere.
+///
+/// # Errors
+/// If the node does not run.
+pub(crate) fn unplug(folder: &LabFolder, node: &Name) -> Result<(), DisturbError> {
+    let mut running = RunningNode::find(folder, node)?;
+    let error = |source| DisturbError::Unplug { node: node.clone(), source };
+    let links = running.netlink().links().map_err(error)?;
+    for link in links.iter().filter(|link| link.name != "lo") {
+        match running.netlink().set_down(link.index) {
+            // One that a program of the node has made may be gone by now.
+            Err(source) if source.is(libc::ENODEV) => {}
+            result => result.map_err(error)?,
+        }
+    }
+    Ok(())
 }
 
 /// Gives an interface back what belongs to it.

@@ -97,6 +97,8 @@ pub(crate) enum Task {
         /// How it is to be.
         state: LinkState,
     },
+    /// Setting all interfaces of a node down.
+    Unplug(Name),
     /// Giving a tunnel new keys.
     Rekey {
         /// The end that asks for them.
@@ -327,6 +329,10 @@ fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failur
         Task::SetLink { node, interface, state } => {
             disturb::set_link(&order.folder, node, interface, *state)
                 .map_err(|it| Failure::of(&it))?;
+            answer(Answer::Settled)
+        }
+        Task::Unplug(node) => {
+            disturb::unplug(&order.folder, node).map_err(|it| Failure::of(&it))?;
             answer(Answer::Settled)
         }
         Task::Rekey { node, tunnel, patience } => {
