@@ -167,7 +167,7 @@ fn a_check_that_disturbs_names_what_and_what_must_hold() {
     );
     said(
         "{revoke: x, kill: y}",
-        &["4:22: a check does one thing, not both kill and revoke (write a second check)"],
+        &["4:19: a check does one thing, not both kill and revoke (write a second check)"],
     );
     said("{ping: y, from: x, then: a}", &["4:35: then means nothing in a check that asks"]);
 }
