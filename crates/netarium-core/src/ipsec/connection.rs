@@ -1,6 +1,6 @@
 //! The IKE connection of one end of a tunnel, in the words of swanctl.conf(5).
 
-use crate::ipsec::{ROOT_FILE, Section, credential_file};
+use crate::ipsec::{DECRYPTED, ROOT_FILE, Section, credential_file};
 use crate::model::{Auth, Encapsulation, Ipsec, Start, Tunnel, TunnelEnd};
 use crate::name::Name;
 use crate::object::Encryption;
@@ -35,7 +35,10 @@ pub fn connection(tunnel: &Tunnel, node: &Name, encryption: Encryption) -> Optio
         .section("remote", remote_identity(ipsec, remote))
         .section(
             "children",
-            Section::new().section(&tunnel.name, child(tunnel, ipsec, [local, remote], side)),
+            Section::new().section(
+                &tunnel.name,
+                child(tunnel, ipsec, [local, remote], side).followed_by(marks(encryption)),
+            ),
         );
     Some(Section::new().section(&tunnel.name, ike))
 }
@@ -132,6 +135,16 @@ fn child(tunnel: &Tunnel, ipsec: &Ipsec, ends: [&TunnelEnd; 2], side: Side) -> S
             let start = if tunnel.hides(&remote.node) { "none" } else { START };
             section.value(START_ACTION, start).value("dpd_action", "clear")
         }
+    }
+}
+
+/// The mark that the kernel puts on what it decrypts. A daemon's packets come by a device of their own.
+fn marks(encryption: Encryption) -> Section {
+    match encryption {
+        Encryption::Kernel => {
+            Section::new().value("set_mark_in", format!("{DECRYPTED:#x}/{DECRYPTED:#x}"))
+        }
+        Encryption::Userspace => Section::new(),
     }
 }
 

@@ -23,6 +23,11 @@ pub use section::{Item, Key, Section};
 
 use crate::name::Name;
 
+/// The bit of a packet's mark that says that the kernel has decrypted it. Such a packet seems to come by
+/// the interface that the encrypted one came by: to those who listen there, nothing else tells it from
+/// one that was sent in plain.
+pub const DECRYPTED: u32 = 1 << 31;
+
 /// Where swanctl(8) finds the connections of a node.
 pub const SWANCTL_CONF: &str = "/etc/swanctl/conf.d/netarium.conf";
 

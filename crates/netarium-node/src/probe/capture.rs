@@ -6,6 +6,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
+use netarium_core::ipsec::DECRYPTED;
 use netarium_core::outcome::{Capture, Kind, Listening};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -33,7 +34,10 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frames {
     Sent,
+    /// As they came by the wire: without what the kernel itself has taken out of them.
     Received,
+    /// With that.
+    Arrived,
 }
 
 impl Place {
@@ -107,17 +111,25 @@ pub(super) fn keep(socket: &OwnedFd, frames: Frames) -> io::Result<()> {
     };
     const OUTGOING: u32 = libc::PACKET_OUTGOING as u32;
     let kind_of_packet = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
-    let (if_sent, if_received) = match frames {
-        Frames::Sent => (0, 1),
-        Frames::Received => (1, 0),
+    let mark = (libc::SKF_AD_OFF + libc::SKF_AD_MARK).cast_unsigned();
+    let unwanted = match frames {
+        Frames::Received => DECRYPTED,
+        // What a node forwards keeps its mark.
+        Frames::Sent | Frames::Arrived => 0,
+    };
+    let (if_sent, if_not) = match frames {
+        Frames::Sent => (0, 3),
+        Frames::Received | Frames::Arrived => (3, 0),
     };
     let mut steps = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, kind_of_packet),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, if_sent, if_received, OUTGOING),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, if_sent, if_not, OUTGOING),
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, mark),
+        step(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 1, 0, unwanted),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, LOOKED_AT.into()),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
     ];
-    let length = u16::try_from(steps.len()).expect("there are four");
+    let length = u16::try_from(steps.len()).expect("there are six");
     let program = libc::sock_fprog { len: length, filter: steps.as_mut_ptr() };
     kernel::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }

@@ -50,7 +50,7 @@ fn listen() -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
     enlarge(&socket)?;
-    keep(&socket, Frames::Received)?;
+    keep(&socket, Frames::Arrived)?;
     bind(&socket, 0)?;
     Ok(socket)
 }
