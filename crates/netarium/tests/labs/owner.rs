@@ -2,6 +2,7 @@
 //! with subordinate ids and one without.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -52,8 +53,10 @@ pub(crate) fn example_labs() -> PathBuf {
 pub(crate) fn lock(data: &DataFolder, lab: &Name) -> File {
     let folder = folder().join("tests");
     fs::create_dir_all(&folder).unwrap();
-    let name = format!("{}-{lab}", data.path().display()).replace('/', "-");
-    let lock = File::create(folder.join(name)).unwrap();
+    // A folder's path may be longer than the name of a file can be.
+    let mut hasher = DefaultHasher::new();
+    data.path().hash(&mut hasher);
+    let lock = File::create(folder.join(format!("{lab}-{:x}", hasher.finish()))).unwrap();
     lock.lock().unwrap();
     lock
 }

@@ -92,7 +92,11 @@ impl RunningNode {
         process: Process,
         node: &Name,
     ) -> Result<Self, NodeError> {
-        let enter = |source| NodeError::Enter { node: node.clone(), source };
+        let enter = |source: io::Error| match source.kind() {
+            // A process that is about to end has no namespaces any more.
+            io::ErrorKind::NotFound => NodeError::Ended(node.clone()),
+            _ => NodeError::Enter { node: node.clone(), source },
+        };
         let namespace = NetworkNamespace::of(process.pid).map_err(enter)?;
         let netlink = namespace
             .enter(Netlink::open)

@@ -18,7 +18,7 @@ use netarium_core::object::{self, Id, Object, Objects, SegmentLink};
 use netarium_core::wireguard::conf_path;
 
 use super::firewall::{self, Found};
-use super::node::{self, NodeError, RunningNode};
+use super::node::{NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
 use super::worker::Observation;
 use super::{journal, placing, uplink, vici, wireguard, wiring};
@@ -127,11 +127,11 @@ impl<'a> Look<'a> {
     fn at(folder: &'a LabFolder, recorded: &Objects, ids: u32) -> Result<Self> {
         let mut nodes = BTreeMap::new();
         for (id, _) in recorded.iter() {
-            if let Id::Node(name) = id
-                && let Some(process) = node::recorded(&folder.node(name))?
-            {
-                let node = RunningNode::open(folder.node(name), process, name)?;
-                nodes.insert(name.clone(), NodeView::of(node, name)?);
+            let Id::Node(name) = id else { continue };
+            match RunningNode::find(folder, name) {
+                Ok(node) => drop(nodes.insert(name.clone(), NodeView::of(node, name)?)),
+                Err(NodeError::Ended(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let mut netlink = Netlink::open()?;
@@ -202,10 +202,12 @@ impl<'a> Look<'a> {
         let is_it = |link: &&Link| wiring::segment_of(link).as_ref() == Some(&recorded.name);
         let mut links = self.segments.iter().filter(is_it);
         let link = match recorded.link {
-            // The ends of a pair are in nodes; each bears the mark.
+            // The ends of a pair are in nodes; each bears the mark. Where one is not to be seen, its
+            // node has just ended, and the kernel is about to take the other end, too.
             SegmentLink::Pair => {
                 let ends = self.nodes.values().flat_map(|view| &view.links);
-                links.chain(ends.filter(is_it)).next()?
+                let mut both = links.chain(ends.filter(is_it));
+                both.next().and(both.next())?
             }
             _ => links.find(|link| link.is_up)?,
         };

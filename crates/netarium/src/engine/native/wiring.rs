@@ -60,9 +60,11 @@ pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result
     netlink.set_alias(&name, &alias)
 }
 
-/// Removes a segment. Fine if its link is gone, as that of a veth pair is with its nodes.
+/// Removes a segment. Fine if its link is gone, as that of a veth pair is with its nodes. Of a pair
+/// one end may still be here while the other is in a node that has just ended.
 pub(crate) fn remove_segment(netlink: &mut Netlink, segment: &Segment) -> Result<()> {
-    delete(netlink, &link_name('s', segment.name.as_str()))
+    delete(netlink, &link_name('s', segment.name.as_str()))?;
+    delete(netlink, &link_name('t', segment.name.as_str()))
 }
 
 /// Removes what a worker that was killed, or a node that died, may have left of an interface.
