@@ -6,6 +6,7 @@
 //! node, with the rights that services may have, and can give them no others.
 
 mod conversation;
+mod gate;
 mod logs;
 mod programs;
 mod questions;
@@ -14,12 +15,13 @@ mod services;
 mod users;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use netarium_core::control::{CONTROL_FD, Exit, LOGS_FD, Reply, Request};
+use netarium_core::control::{Exit, Reply, Request, WAIT};
 use netarium_core::model::Service;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -27,6 +29,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use self::conversation::{Conversation, Received, Wait};
+use self::gate::{Gate, Given};
 use self::programs::{Input, LaunchError, Program, launch};
 use self::questions::Questions;
 use self::runs::Runs;
@@ -51,8 +54,12 @@ const SIGNALS: [i32; 7] = [
 ];
 
 /// Runs until SIGTERM.
-pub(crate) fn run() -> ExitCode {
-    match Init::new() {
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    let gate = match arguments.first() {
+        Some(word) if word == WAIT => Gate::Closed,
+        _ => Gate::Open,
+    };
+    match Init::new(gate) {
         Ok(init) => init.run(),
         Err(error) => {
             eprintln!("netarium-init: cannot begin: {error}");
@@ -63,6 +70,7 @@ pub(crate) fn run() -> ExitCode {
 
 struct Init {
     began: Instant,
+    gate: Gate,
     listener: OwnedFd,
     logs: OwnedFd,
     signals: OwnedFd,
@@ -78,11 +86,9 @@ struct Init {
 }
 
 impl Init {
-    fn new() -> io::Result<Self> {
+    fn new(gate: Gate) -> io::Result<Self> {
         kernel::keep_little_memory();
-        let listener = kernel::inherited(CONTROL_FD)?;
-        let logs = kernel::inherited(LOGS_FD)?;
-        kernel::close_from(5);
+        let Given { listener, logs } = gate.given()?;
         rustix::io::ioctl_fionbio(&listener, true)?;
         let signals = kernel::signals(&SIGNALS, libc::SFD_NONBLOCK)?;
         let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
@@ -94,6 +100,7 @@ impl Init {
         }
         Ok(Self {
             began: Instant::now(),
+            gate,
             listener,
             logs,
             signals,
@@ -259,6 +266,11 @@ impl Init {
 
     fn obey(&mut self, id: u64, request: Request, descriptors: &[OwnedFd]) {
         match request {
+            Request::Open => {
+                self.gate = Gate::Open;
+                self.reply(id, &Reply::Done, None);
+            }
+            _ if self.gate == Gate::Closed => self.reply(id, &Reply::Waiting, None),
             Request::Start(_) | Request::Run(_) if self.kill_at.is_some() => {
                 self.reply(id, &Reply::Refused("the node is being shut down".to_owned()), None);
             }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use netarium_core::model::{Limits, Secrets};
+use netarium_core::model::{Engine, Limits, Secrets};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Object};
 use netarium_core::plan::Step;
@@ -21,7 +21,6 @@ use crate::event::{Event, Report};
 use crate::failure::Failure;
 use crate::linux::cgroup::Cgroups;
 use crate::linux::stage::{Running, Stage, StageError};
-use crate::node_program;
 
 /// What goes with a change of a lab from its beginning to its end.
 pub(super) struct Work<'a> {
@@ -39,14 +38,10 @@ pub(super) struct Work<'a> {
 impl Lab {
     /// Starts a worker; what comes with it stays open until it ends.
     pub(super) fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
-        let programs = self.data.programs();
-        let laid = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
-            what: "write",
-            path: programs,
-            source,
-        })?;
+        let laid = self.lay_down()?;
         let order = Order {
             lab: self.name.clone(),
+            engine: self.engine().unwrap_or_default(),
             folder: self.folder.clone(),
             images: self.data.images(),
             programs: laid,
@@ -84,6 +79,14 @@ impl Lab {
         let (steps_to_do, secrets) = (steps.to_vec(), (*secrets).clone());
         let (unready, renewed) = (unready.clone(), renewed.cloned());
         let task = Task::Apply { steps: steps_to_do, patience, unready, secrets, renewed };
+        let engine = match self.engine() {
+            Some(Engine::Docker) => {
+                let client = self.client().await?;
+                let images = self.give_images(&client, steps, *report).await?;
+                Some((client, images))
+            }
+            _ => None,
+        };
         let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
@@ -102,6 +105,18 @@ impl Lab {
                     if self.limit(steps, &nodes, report)? == Limited::Some {
                         running.go_on().await.map_err(LabError::Stage)?;
                     }
+                }
+                Some(Answer::Wanted(numbers)) => {
+                    if let Some(engine) = &engine {
+                        self.make_containers(engine, steps, &numbers).await?;
+                    }
+                    running.go_on().await.map_err(LabError::Stage)?;
+                }
+                Some(Answer::Unwanted(nodes)) => {
+                    if let Some((client, _)) = &engine {
+                        self.remove_containers(client, &nodes).await?;
+                    }
+                    running.go_on().await.map_err(LabError::Stage)?;
                 }
                 Some(Answer::Pasta(number)) => {
                     if let Some(Object::Uplink(uplink)) = steps.get(number).map(Step::object) {

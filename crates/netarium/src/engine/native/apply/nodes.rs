@@ -47,7 +47,9 @@ impl Apply<'_> {
         let folder = self.order.folder.node(&node.name);
         let remove = |source| StepError::Remove { path: folder.path().to_owned(), source };
         remove_all(folder.path()).map_err(remove)?;
-        for path in [folder.upper(), folder.work(), folder.merged(), folder.logs()] {
+        for path in
+            [folder.upper(), folder.work(), folder.merged(), folder.logs(), folder.gate()]
+        {
             create_folder(&path).map_err(|source| StepError::Write { path, source })?;
         }
         let control = folder.control();
@@ -180,7 +182,7 @@ fn lower_folder(images: &Path, image: &ImageRef) -> PathBuf {
     }
 }
 
-fn create_folder(path: &Path) -> io::Result<()> {
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     // What a node sees of `upper` is its root folder, which others than root may pass through.
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
