@@ -75,10 +75,15 @@ fn describe(lab: &Lab, status: &Status) -> String {
              `netarium up {name}` brings it up again"
         ),
         State::Up if is_healthy(status) => format!("lab {name} is up and {GOOD}healthy{GOOD:#}"),
-        State::Up => format!(
-            "lab {name} is up and {BAD}not healthy{BAD:#}; `netarium up {name}` repairs it\n{}",
-            differences(status).render(2)
-        ),
+        State::Up => {
+            // What is only not ready, or unhealthy, is not made anew.
+            let advice = match status.steps.is_empty() {
+                true => String::new(),
+                false => format!("; `netarium up {name}` repairs it"),
+            };
+            let table = differences(status).render(2);
+            format!("lab {name} is up and {BAD}not healthy{BAD:#}{advice}\n{table}")
+        }
     }
 }
 
