@@ -3,18 +3,22 @@
 //! Where a feature is missing the fallback is chosen here, and said in a [`Note`]; where there is
 //! none, the lab is refused before anything is made.
 
+mod main;
+mod names;
 mod tunnels;
 mod wireguard;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use self::names::Hosts;
 use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
+use crate::image::{Found, Images};
 use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK};
 use crate::name::Name;
 use crate::nft;
@@ -115,7 +119,7 @@ fn needs(features: &[Feature]) -> String {
 }
 
 /// Says everything that must exist for `model` to be up on a machine with `features`, in the
-/// surroundings `outside`.
+/// surroundings `outside`, with the images of others as they were found.
 ///
 /// # Errors
 /// If the machine lacks something that the lab cannot do without: all that is lacking, at once.
@@ -123,6 +127,7 @@ pub fn desired(
     model: &Model,
     features: &Features,
     outside: &Outside,
+    images: &Images,
 ) -> Result<Desired, Vec<Refusal>> {
     let mut choice = Choice::of(model, features, outside)?;
     let mut objects = Objects::default();
@@ -140,7 +145,8 @@ pub fn desired(
     }
     let mut hosts = Hosts::of(model);
     for (name, node) in &model.nodes {
-        add_node(&mut objects, name, node, &mut hosts, &mut choice);
+        let found = images.get(&node.image);
+        add_node(&mut objects, (name, node), found, &mut hosts, &mut choice);
     }
     tunnels::add(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
@@ -262,14 +268,15 @@ fn is_ipv6(address: &IpNet) -> bool {
 
 fn add_node(
     objects: &mut Objects,
-    name: &Name,
-    node: &Node,
+    (name, node): (&Name, &Node),
+    found: Option<&Found>,
     hosts: &mut Hosts<'_>,
     choice: &mut Choice,
 ) {
     objects.insert(Object::Node(NodeObject {
         name: name.clone(),
-        image: ImageRef::from(&node.image),
+        hostname: node.hostname.clone(),
+        image: ImageRef::of(&node.image, found),
         limits: node.limits,
         volumes: node.volumes.clone(),
         nesting: node.nesting,
@@ -295,11 +302,15 @@ fn add_node(
             via: route.via.clone(),
         }));
     }
-    let resolv_conf = choice.way_out.as_ref().and_then(|it| it.resolv_conf(name));
+    let resolv_conf = match &node.dns {
+        Some(dns) => Some(names::resolv_conf(dns)),
+        None => choice.way_out.as_ref().and_then(|it| it.resolv_conf(name)),
+    };
+    let hostname = node.hostname.as_deref().unwrap_or(name.as_str());
     let resolv_conf = resolv_conf
         .map_or_else(|| "# This lab has no name server; see /etc/hosts.\n".into(), Arc::from);
     for (path, content) in [
-        ("/etc/hostname", format!("{name}\n").into()),
+        ("/etc/hostname", format!("{hostname}\n").into()),
         ("/etc/hosts", hosts.text(name)),
         ("/etc/resolv.conf", resolv_conf),
     ] {
@@ -315,12 +326,9 @@ fn add_node(
         }));
     }
     objects.insert(Object::Init(Init { node: name.clone() }));
-    for service in &node.services {
-        objects.insert(Object::Service(NodeService {
-            node: name.clone(),
-            service: service.clone(),
-            reads: vec![],
-        }));
+    for service in main::services(node, found.map(|it| &it.config)) {
+        let node = name.clone();
+        objects.insert(Object::Service(NodeService { node, service, reads: vec![] }));
     }
 }
 
@@ -455,69 +463,4 @@ fn add_interfaces(
             }));
         }
     }
-}
-
-/// What `/etc/hosts` says about each node, in each of the orders in which it may be said.
-struct Hosts<'a> {
-    model: &'a Model,
-    /// Each node with its lines in the order of its interfaces, which is right for almost everybody.
-    /// A thousand nodes are told of a thousand: nothing is looked up or put together twice.
-    plain: Vec<(&'a Name, &'a [model::Interface], String)>,
-    /// The texts that were made, by the segments of the nodes that they are for.
-    texts: BTreeMap<BTreeSet<&'a Name>, Arc<str>>,
-}
-
-impl<'a> Hosts<'a> {
-    fn of(model: &'a Model) -> Self {
-        let lines = |(name, node): (&'a Name, &'a Node)| {
-            let interfaces = in_the_lab(model, node);
-            (name, interfaces, host_lines(name, interfaces))
-        };
-        Self { model, plain: model.nodes.iter().map(lines).collect(), texts: BTreeMap::new() }
-    }
-
-    /// The text for `node`. Of another with several addresses, those on a segment that it shares
-    /// with `node` come first, since the first one found is used (hosts(5)).
-    fn text(&mut self, node: &Name) -> Arc<str> {
-        let near: BTreeSet<&Name> =
-            in_the_lab(self.model, &self.model.nodes[node]).iter().map(|it| &it.segment).collect();
-        if let Some(text) = self.texts.get(&near) {
-            return Arc::clone(text);
-        }
-        let text = Arc::from(self.text_for(&near));
-        self.texts.insert(near, Arc::clone(&text));
-        text
-    }
-
-    fn text_for(&self, near: &BTreeSet<&Name>) -> String {
-        let mut text =
-            String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-        for (name, interfaces, plain) in &self.plain {
-            let is_shared = |it: &model::Interface| near.contains(&it.segment);
-            if interfaces.len() < 2 || interfaces.is_sorted_by_key(|it| !is_shared(it)) {
-                text.push_str(plain);
-            } else {
-                let (shared, apart): (Vec<_>, Vec<_>) =
-                    interfaces.iter().partition(|it| is_shared(it));
-                text.push_str(&host_lines(name, shared.into_iter().chain(apart)));
-            }
-        }
-        text
-    }
-}
-
-/// The interfaces where other nodes can reach a node: not the last one, if that is on the way out.
-fn in_the_lab<'a>(model: &Model, node: &'a Node) -> &'a [model::Interface] {
-    match node.interfaces.split_last() {
-        Some((last, others)) if model.is_way_out(&last.segment) => others,
-        _ => &node.interfaces,
-    }
-}
-
-fn host_lines<'a>(
-    name: &Name,
-    interfaces: impl IntoIterator<Item = &'a model::Interface>,
-) -> String {
-    let addresses = interfaces.into_iter().flat_map(|it| &it.addresses);
-    addresses.map(|address| format!("{} {name}\n", address.addr())).collect()
 }

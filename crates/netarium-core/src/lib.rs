@@ -10,7 +10,9 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod image;
 pub mod name;
+pub mod signal;
 pub mod source;
 pub mod user;
 

@@ -207,8 +207,10 @@ fn node(it: &object::Node) -> (String, String) {
 
 fn volume(it: &model::Volume) -> String {
     let source = match &it.source {
-        VolumeSource::Named(name) => name.as_str(),
-        VolumeSource::Host { path, .. } => path,
+        VolumeSource::Named(name) => name.to_string(),
+        VolumeSource::Host { path, .. } => path.clone(),
+        VolumeSource::Memory { size: Some(size), .. } => format!("memory ({size} bytes)"),
+        VolumeSource::Memory { size: None, .. } => "memory".to_owned(),
     };
     let access = match it.access {
         Access::ReadOnly => " read-only",
@@ -223,16 +225,15 @@ fn days(days: u32) -> usize {
 
 /// An image, by the name that people call it.
 pub(crate) fn image(image: &Image) -> String {
-    match image {
-        Image::Host => "host".to_owned(),
-        Image::Recipe(recipe) => recipe.name.to_string(),
-    }
+    image.title()
 }
 
 fn image_ref(image: &ImageRef) -> String {
     match image {
         ImageRef::Host => "image host".to_owned(),
         ImageRef::Stored { name, .. } => format!("image {name}"),
+        ImageRef::Pulled { name, .. } => format!("image {name}"),
+        ImageRef::Absent { name } => format!("image {name}, which is still to be had"),
     }
 }
 
@@ -266,21 +267,24 @@ fn via(via: &Via) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use netarium_core::desired::desired;
     use netarium_core::feature::Feature;
+    use netarium_core::image::Images;
     use netarium_core::object::Objects;
     use netarium_core::plan::diff;
     use netarium_core::uplink::Outside;
 
     use super::*;
 
-    fn objects(text: &str) -> Objects {
+    /// What must exist for a lab file, where the kernel has bridges only.
+    pub(crate) fn objects(text: &str) -> Objects {
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
         desired(
             &model,
             &[Feature::Bridge, Feature::Veth].into_iter().collect(),
             &Outside::default(),
+            &Images::new(),
         )
         .unwrap()
         .objects

@@ -130,7 +130,17 @@ fn model(
     let uplink = context.uplinks.model();
     let segments = context.segments;
     let engine = spec.engine.as_ref().map(|engine| engine.value);
-    Some(Model { lab: lab?, engine, segments, nodes, tunnels, checks, disturbances, uplink, secrets })
+    Some(Model {
+        lab: lab?,
+        engine,
+        segments,
+        nodes,
+        tunnels,
+        checks,
+        disturbances,
+        uplink,
+        secrets,
+    })
 }
 
 /// What the later stages look things up in.

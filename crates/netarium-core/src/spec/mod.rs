@@ -152,8 +152,7 @@ fn lab(tree: &Tree, source: &str, problems: &mut Problems) -> Spec {
         return spec;
     };
     spec.name = table.take("name").and_then(|tree| word("name", tree, problems));
-    spec.engine =
-        table.take("engine").and_then(|tree| choice("engine", tree, &ENGINES, problems));
+    spec.engine = table.take("engine").and_then(|tree| choice("engine", tree, &ENGINES, problems));
     spec.image = table.take("image").and_then(|tree| word("image", tree, problems));
     let unread = &mut spec.unread;
     spec.images = named(&mut table, ("images", "image"), Recipe::read, unread, problems);

@@ -10,7 +10,9 @@ use std::os::fd::OwnedFd;
 
 use netarium_core::control::{CONTROL_FD, GATE_PATH, LOGS_FD, LOGS_PATH};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 
 use crate::kernel;
 

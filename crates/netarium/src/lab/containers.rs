@@ -132,7 +132,8 @@ impl Lab {
         let is_unwatched =
             self.engine() == Some(Engine::Docker) && !watcher::is_alive(&self.folder);
         is_unwatched.then(|| {
-            let words = "its watcher has ended: a container that Docker restarts gets no network back";
+            let words =
+                "its watcher has ended: a container that Docker restarts gets no network back";
             (Id::Lab, words.to_owned())
         })
     }
@@ -141,7 +142,8 @@ impl Lab {
     pub(crate) async fn wire_again(&self, report: Report<'_>) -> Result<()> {
         let lock = self.lock(report).await?;
         let nodes = fs::read_dir(self.folder.nodes()).into_iter().flatten().flatten();
-        let mut names = nodes.filter_map(|it| it.file_name().to_str().and_then(|it| Name::new(it).ok()));
+        let mut names =
+            nodes.filter_map(|it| it.file_name().to_str().and_then(|it| Name::new(it).ok()));
         if !names.any(|name| watcher::waits(&self.folder.node(&name))) {
             return Ok(());
         }

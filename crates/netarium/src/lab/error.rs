@@ -121,9 +121,9 @@ impl LabError {
                 Some("`netarium doctor` tells what this machine has and lacks".to_owned())
             }
             Self::Engine(source) => source.hint(),
-            Self::OtherEngine { lab, is, .. } => Some(format!(
-                "take it down first (netarium down {lab}), or say --engine {is}"
-            )),
+            Self::OtherEngine { lab, is, .. } => {
+                Some(format!("take it down first (netarium down {lab}), or say --engine {is}"))
+            }
             Self::Program(source) | Self::WayOut { source, .. } => source.hint(),
             Self::Image { source, .. } => source.hint(),
             Self::Folder { source, .. } => match source.kind() {

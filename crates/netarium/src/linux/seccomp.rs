@@ -6,11 +6,11 @@
 //! the node, whatever capabilities the caller has.
 
 use netarium_core::model::Nesting;
-use serde_json::json;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, apply_filter, sock_filter,
 };
+use serde_json::json;
 
 use super::clone::ALL_NAMESPACES;
 use super::emulation;

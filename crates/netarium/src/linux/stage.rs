@@ -99,8 +99,15 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 7] =
-        [Self::Image, Self::Pack, Self::Worker, Self::Pasta, Self::Sweep, Self::Features, Self::Bench];
+    const ALL: [Self; 7] = [
+        Self::Image,
+        Self::Pack,
+        Self::Worker,
+        Self::Pasta,
+        Self::Sweep,
+        Self::Features,
+        Self::Bench,
+    ];
 
     fn name(self) -> &'static str {
         match self {

@@ -86,7 +86,9 @@ impl Client {
         let late = |_| EngineError::Late { place: place.clone(), seconds: FIRST_ANSWER.as_secs() };
         let answered = tokio::time::timeout(FIRST_ANSWER, docker.version()).await.map_err(late)?;
         let version = answered.map_err(|source| match Silence::of(&source) {
-            Silence::Nonsense => EngineError::Nonsense { place: place.clone(), source: source.into() },
+            Silence::Nonsense => {
+                EngineError::Nonsense { place: place.clone(), source: source.into() }
+            }
             silence => EngineError::Silent { place: place.clone(), silence, source: source.into() },
         })?;
         let api = version.api_version.unwrap_or_default();
@@ -107,9 +109,16 @@ impl Client {
     }
 
     /// What the engine said to something that was asked of it.
-    pub(super) fn refused(&self, what: impl Into<String>) -> impl Fn(bollard::errors::Error) -> EngineError {
+    pub(super) fn refused(
+        &self,
+        what: impl Into<String>,
+    ) -> impl Fn(bollard::errors::Error) -> EngineError {
         let (place, what) = (self.place.clone(), what.into());
-        move |source| EngineError::Refused { place: place.clone(), what: what.clone(), source: source.into() }
+        move |source| EngineError::Refused {
+            place: place.clone(),
+            what: what.clone(),
+            source: source.into(),
+        }
     }
 }
 

@@ -93,7 +93,9 @@ impl Containers<'_> {
         };
         let labels = found.config.and_then(|it| it.labels).unwrap_or_default();
         let data = self.data.display().to_string();
-        if labels.get(DATA) != Some(&data) || labels.get(LAB).map(String::as_str) != Some(self.lab.as_str()) {
+        if labels.get(DATA) != Some(&data)
+            || labels.get(LAB).map(String::as_str) != Some(self.lab.as_str())
+        {
             let (place, owner) = (self.client.place.clone(), labels.get(DATA).cloned());
             return Err(EngineError::Taken { place, name: name.to_owned(), owner });
         }
@@ -105,8 +107,9 @@ impl Containers<'_> {
     /// # Errors
     /// If the engine does not let go of one.
     pub(crate) async fn remove(&self, nodes: &[Name]) -> Result<()> {
-        let removing =
-            nodes.iter().map(|node| async { self.remove_own(&container_name(self.lab, node)).await });
+        let removing = nodes
+            .iter()
+            .map(|node| async { self.remove_own(&container_name(self.lab, node)).await });
         join_all(removing).await.into_iter().collect()
     }
 
@@ -151,16 +154,22 @@ impl Containers<'_> {
     }
 
     async fn list(&self) -> Result<Vec<ContainerSummary>> {
-        let options =
-            ListContainersOptions { all: true, filters: Some(self.filters()), ..Default::default() };
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(self.filters()),
+            ..Default::default()
+        };
         let listed = self.client.docker.list_containers(Some(options)).await;
         listed.map_err(self.client.refused(format!("list the containers of lab {}", self.lab)))
     }
 
     /// What tells the containers of this lab from all others.
     pub(super) fn filters(&self) -> HashMap<String, Vec<String>> {
-        let labels =
-            vec![format!("{LAB}={}", self.lab), format!("{DATA}={}", self.data.display()), NODE.to_owned()];
+        let labels = vec![
+            format!("{LAB}={}", self.lab),
+            format!("{DATA}={}", self.data.display()),
+            NODE.to_owned(),
+        ];
         HashMap::from([("label".to_owned(), labels)])
     }
 }
@@ -169,6 +178,7 @@ impl Containers<'_> {
 pub(crate) fn image_key(image: &ImageRef) -> String {
     match image {
         ImageRef::Host => "host".to_owned(),
-        ImageRef::Stored { digest, .. } => digest.clone(),
+        ImageRef::Stored { digest, .. } | ImageRef::Pulled { digest, .. } => digest.clone(),
+        ImageRef::Absent { name } => name.clone(),
     }
 }

@@ -217,9 +217,12 @@ impl EngineError {
             }
             Self::Refused { source, .. } if source.is_about_a_mount() => ELSEWHERE.to_owned(),
             Self::Taken { owner: Some(_), .. } => {
-                "take that lab down (with its NETARIUM_DATA), or give this one another name".to_owned()
+                "take that lab down (with its NETARIUM_DATA), or give this one another name"
+                    .to_owned()
             }
-            Self::Taken { name, .. } => format!("remove it (docker rm -f {name}), or rename the lab"),
+            Self::Taken { name, .. } => {
+                format!("remove it (docker rm -f {name}), or rename the lab")
+            }
             Self::Elsewhere { .. } => ELSEWHERE.to_owned(),
             Self::Refused { .. } | Self::Ended { .. } | Self::Write { .. } | Self::Pack { .. } => {
                 return None;

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountType, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 use netarium_core::model::Nesting;
 use netarium_core::name::Name;
@@ -93,6 +93,8 @@ impl Form<'_> {
             memory_swap: memory,
             nano_cpus: limits.millicpus.map(|it| i64::from(it) * 1_000_000),
             pids_limit: limits.pids.map(i64::from),
+            // As in a node of ours; without a word it depends on the version of the machine's cgroups.
+            cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
             init: Some(false),
             restart_policy: Some(RestartPolicy {
                 name: Some(RestartPolicyNameEnum::NO),

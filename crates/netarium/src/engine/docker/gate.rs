@@ -75,12 +75,8 @@ async fn is_running(client: &Client, node: &Name, container: &str) -> Result<(),
     if state.running == Some(true) {
         return Ok(());
     }
-    let options = LogsOptions {
-        stdout: true,
-        stderr: true,
-        tail: "6".to_owned(),
-        ..LogsOptions::default()
-    };
+    let options =
+        LogsOptions { stdout: true, stderr: true, tail: "6".to_owned(), ..LogsOptions::default() };
     let mut said = state.error.unwrap_or_default();
     let mut logs = client.docker.logs(container, Some(options));
     while let Some(Ok(line)) = logs.next().await {

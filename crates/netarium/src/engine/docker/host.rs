@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// Folders that are shown whole, where they are folders and no links.
-const SHOWN: &[&str] =
-    &["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin"];
+const SHOWN: &[&str] = &["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin"];
 
 /// Folders of which what is in them is shown, but for that which a container has of its own.
 const SHOWN_IN_PART: &[(&str, &str)] = &[("/usr", "local"), ("/usr/local", "bin")];
@@ -25,9 +24,29 @@ const LINKS: &[&str] = &["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin"]
 
 /// Folders that there are besides, with nothing in them, as far as the host has them.
 pub(super) const EMPTY: &[&str] = &[
-    "dev", "etc", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "tmp", "usr",
-    "usr/local", "usr/local/bin", "var", "var/cache", "var/lib", "var/local", "var/log", "var/mail",
-    "var/opt", "var/spool", "var/tmp",
+    "dev",
+    "etc",
+    "home",
+    "media",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "srv",
+    "sys",
+    "tmp",
+    "usr",
+    "usr/local",
+    "usr/local/bin",
+    "var",
+    "var/cache",
+    "var/lib",
+    "var/local",
+    "var/log",
+    "var/mail",
+    "var/opt",
+    "var/spool",
+    "var/tmp",
 ];
 
 /// The largest file of `/etc` that is copied, in bytes.

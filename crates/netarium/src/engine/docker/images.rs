@@ -14,8 +14,8 @@ use tokio_util::io::ReaderStream;
 use super::client::{Client, is_missing};
 use super::containers::image_key;
 use super::error::EngineError;
-use super::pack::{self, Pack};
 use super::host;
+use super::pack::{self, Pack};
 use crate::event::{Event, Report};
 use crate::image::ROOTFS;
 
@@ -67,6 +67,9 @@ async fn provide_one(
             let folder = store.images.join(digest).join(ROOTFS);
             (format!("netarium/{name}"), digest.clone(), Pack::Rootfs(folder))
         }
+        // The engine has got it itself, and calls it so.
+        ImageRef::Pulled { digest, .. } => return Ok(digest.clone()),
+        ImageRef::Absent { name } => return Ok(name.clone()),
     };
     let tag: String = digest.chars().take(DIGITS).collect();
     let name = format!("{repository}:{tag}");

@@ -113,7 +113,8 @@ fn pack_folder(folder: &Path, call: &Call) -> Result<(), Failure> {
 
 fn pack_host(call: &Call) -> Result<(), Failure> {
     let list = list_of_host().map_err(|error| Failure::of(&error))?;
-    let tar = tar(call)?.args(["--no-recursion", "--directory", "/", "--null", "--files-from", "-"]);
+    let tar =
+        tar(call)?.args(["--no-recursion", "--directory", "/", "--null", "--files-from", "-"]);
     tar.stdin(list).run_now().map(drop).map_err(|error| Failure::of(&error))
 }
 

@@ -146,10 +146,10 @@ fn open(node: &object::Node, kept: &Path) -> Result<Vec<Volume>> {
             target: volume.target.clone(),
             source,
         };
-        let tree = match &volume.source {
+        let origin = match &volume.source {
             VolumeSource::Host { beneath, path } => {
                 let beneath = beneath.as_deref().map(Path::new);
-                open_for_root(beneath, Path::new(path), volume.access).map_err(error)?
+                Origin::Tree(open_for_root(beneath, Path::new(path), volume.access).map_err(error)?)
             }
             VolumeSource::Named(name) => {
                 let map = IdMap::of_caller()?;
@@ -157,11 +157,12 @@ fn open(node: &object::Node, kept: &Path) -> Result<Vec<Volume>> {
                 make(&path, &map)
                     .map_err(|source| PrepareError::Folder { path: path.clone(), source })?;
                 let root = (map.root_uid(), map.root_gid());
-                open_kept(&path, root, map.count()).map_err(error)?
+                Origin::Tree(open_kept(&path, root, map.count()).map_err(error)?)
             }
+            VolumeSource::Memory { size, mode } => Origin::Memory { size: *size, mode: *mode },
         };
         let target = PathBuf::from(&volume.target);
-        volumes.push(Volume { origin: Origin::Tree(tree), target, access: volume.access });
+        volumes.push(Volume { origin, target, access: volume.access });
     }
     Ok(volumes)
 }

@@ -58,10 +58,7 @@ impl Apply<'_> {
 
     /// Prepares those nodes that the engine has started again, before anything is done with them: only
     /// their first process is new.
-    pub(super) fn prepare_restarted(
-        &mut self,
-        steps: &[Step],
-    ) -> std::result::Result<(), Failure> {
+    pub(super) fn prepare_restarted(&mut self, steps: &[Step]) -> std::result::Result<(), Failure> {
         let node_of = |step: &Step| match step {
             Step::Create(Object::Node(it)) => Some(it.name.clone()),
             _ => None,

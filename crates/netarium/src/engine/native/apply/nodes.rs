@@ -47,9 +47,7 @@ impl Apply<'_> {
         let folder = self.order.folder.node(&node.name);
         let remove = |source| StepError::Remove { path: folder.path().to_owned(), source };
         remove_all(folder.path()).map_err(remove)?;
-        for path in
-            [folder.upper(), folder.work(), folder.merged(), folder.logs(), folder.gate()]
-        {
+        for path in [folder.upper(), folder.work(), folder.merged(), folder.logs(), folder.gate()] {
             create_folder(&path).map_err(|source| StepError::Write { path, source })?;
         }
         let control = folder.control();
@@ -57,7 +55,7 @@ impl Apply<'_> {
             .map_err(|source| StepError::Write { path: control, source })?;
         let volumes = self.volumes(node)?;
         let blueprint = Blueprint {
-            hostname: node.name.to_string(),
+            hostname: node.hostname.clone().unwrap_or_else(|| node.name.to_string()),
             root: RootFolders {
                 lower: lower_folder(&self.order.images, &node.image),
                 upper: folder.upper(),
@@ -87,6 +85,9 @@ impl Apply<'_> {
                     beneath: beneath.as_ref().map(PathBuf::from),
                     path: PathBuf::from(path),
                 },
+                (VolumeSource::Memory { size, mode }, None) => {
+                    Origin::Memory { size: *size, mode: *mode }
+                }
                 (VolumeSource::Named(name), None) => {
                     let path = self.order.volumes.join(name.as_str());
                     create_folder(&path)
@@ -179,6 +180,8 @@ fn lower_folder(images: &Path, image: &ImageRef) -> PathBuf {
     match image {
         ImageRef::Host => PathBuf::from("/"),
         ImageRef::Stored { digest, .. } => images.join(digest).join(crate::image::ROOTFS),
+        // Refused before a worker is started.
+        ImageRef::Pulled { .. } | ImageRef::Absent { .. } => images.to_owned(),
     }
 }
 
