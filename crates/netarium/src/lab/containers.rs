@@ -19,6 +19,13 @@ use crate::event::Report;
 use crate::failure::Failure;
 use crate::node_program;
 
+/// An engine that is not ours.
+pub(super) struct OtherEngine {
+    client: Client,
+    /// How it calls the images of nodes.
+    images: BTreeMap<String, String>,
+}
+
 impl Lab {
     /// What makes the nodes of the lab: of one that is up, or was and left something, what is on record.
     pub fn engine(&self) -> Option<Engine> {
@@ -54,13 +61,16 @@ impl Lab {
         Containers { client, lab: &self.name, data, folder: &self.folder }
     }
 
-    /// Gives the engine the images of the nodes that are to be made.
-    pub(super) async fn give_images(
+    /// The engine that is to do these steps, if it is another's, with the images that it needs for them.
+    pub(super) async fn other_engine(
         &self,
-        client: &Client,
         steps: &[Step],
         report: Report<'_>,
-    ) -> Result<BTreeMap<String, String>> {
+    ) -> Result<Option<OtherEngine>> {
+        if self.engine() != Some(Engine::Docker) {
+            return Ok(None);
+        }
+        let client = self.client().await?;
         let wanted: Vec<&ImageRef> = steps
             .iter()
             .filter_map(|step| match step {
@@ -70,13 +80,14 @@ impl Lab {
             .collect();
         let folder = self.data.images();
         let store = Store { images: &folder, lock: self.data.images_lock() };
-        Ok(images::provide(client, &wanted, &store, report).await?)
+        let images = images::provide(&client, &wanted, &store, report).await?;
+        Ok(Some(OtherEngine { client, images }))
     }
 
     /// Makes the containers of the steps with these numbers.
     pub(super) async fn make_containers(
         &self,
-        (client, images): &(Client, BTreeMap<String, String>),
+        OtherEngine { client, images }: &OtherEngine,
         steps: &[Step],
         numbers: &[usize],
     ) -> Result<()> {
@@ -97,8 +108,12 @@ impl Lab {
         })
     }
 
-    pub(super) async fn remove_containers(&self, client: &Client, nodes: &[Name]) -> Result<()> {
-        Ok(self.containers(client).remove(nodes).await?)
+    pub(super) async fn remove_containers(
+        &self,
+        engine: &OtherEngine,
+        nodes: &[Name],
+    ) -> Result<()> {
+        Ok(self.containers(&engine.client).remove(nodes).await?)
     }
 
     /// Removes all containers of the lab, and ends who watches over them. Says whether there were any.

@@ -19,8 +19,9 @@ const SHOWN: &[&str] = &["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", 
 /// Folders of which what is in them is shown, but for that which a container has of its own.
 const SHOWN_IN_PART: &[(&str, &str)] = &[("/usr", "local"), ("/usr/local", "bin")];
 
-/// Links in the host's root folder.
-const LINKS: &[&str] = &["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin"];
+/// What may be a link on the host, and then is one in the container.
+const LINKS: &[&str] =
+    &["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/var/lock", "/var/run"];
 
 /// Folders that there are besides, with nothing in them, as far as the host has them.
 pub(super) const EMPTY: &[&str] = &[
@@ -69,7 +70,7 @@ pub(super) fn shown() -> Vec<PathBuf> {
     shown
 }
 
-/// The links of the host's root folder that there are, with what they lead to.
+/// The links of [`LINKS`] that there are, with what they lead to.
 pub(super) fn links() -> Vec<(PathBuf, PathBuf)> {
     let read = |path: &&str| Some((PathBuf::from(path), fs::read_link(path).ok()?));
     LINKS.iter().filter_map(read).collect()

@@ -1,6 +1,7 @@
 //! The images of a lab as the engine has them: those that are made here are given to it, once each.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -48,8 +49,8 @@ pub(crate) async fn provide(
     let mut names = BTreeMap::new();
     for image in images {
         let key = image_key(image);
-        if !names.contains_key(&key) {
-            names.insert(key, provide_one(client, image, store, report).await?);
+        if let Entry::Vacant(entry) = names.entry(key) {
+            entry.insert(provide_one(client, image, store, report).await?);
         }
     }
     Ok(names)

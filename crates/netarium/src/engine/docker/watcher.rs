@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::query_parameters::EventsOptions;
@@ -108,7 +108,7 @@ pub(crate) fn run() -> i32 {
         data: data.path().to_owned(),
         place: Place::named(place),
     };
-    if watcher.folder.path() != PathBuf::from(folder) {
+    if watcher.folder.path() != Path::new(folder) {
         return 2;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
