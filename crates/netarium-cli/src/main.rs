@@ -16,6 +16,7 @@ mod commands;
 mod complete;
 mod ending;
 mod interrupt;
+mod manual;
 mod print;
 mod report;
 mod terminal;
@@ -69,5 +70,6 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Image(Image::Rm { images }) => commands::image::rm(context, &images).await,
         Command::Schema => commands::file::schema(),
         Command::Completions { shell } => complete::print(shell),
+        Command::Man { folder } => manual::write(&folder),
     }
 }
