@@ -5,6 +5,7 @@
 
 mod check;
 mod disturb;
+mod image;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +13,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::address::Mac;
 use crate::firewall::Firewall;
@@ -22,6 +22,7 @@ use crate::user::User;
 
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
 pub use disturb::{Deed, Disturbance, Transfer};
+pub use image::{Archive, ArchiveForm, Image, Recipe};
 
 /// A whole lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -204,40 +205,6 @@ pub enum Forwarding {
     Off,
     /// Packets for others are routed, IPv4 and IPv6.
     On,
-}
-
-/// What a node's root file system is made from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Image {
-    /// The host's own root file system, read only, under the node's own changes.
-    Host,
-    /// A Debian system made from packages.
-    Recipe(Recipe),
-}
-
-/// How to make a Debian root file system. Two equal recipes are one image.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Recipe {
-    /// The name by which people call it.
-    pub name: Name,
-    /// The Debian release, `bookworm` for example.
-    pub suite: String,
-    /// Debian packages besides the essential ones.
-    pub packages: BTreeSet<String>,
-}
-
-impl Recipe {
-    /// The image's address: 64 hexadecimal digits, SHA-256 over suite and packages. The name is
-    /// not part of it.
-    pub fn digest(&self) -> String {
-        let mut text = format!("debian {}\n", self.suite);
-        for package in &self.packages {
-            text.push_str(package);
-            text.push('\n');
-        }
-        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 /// One interface of a node.
