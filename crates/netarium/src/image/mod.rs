@@ -2,11 +2,13 @@
 //!
 //! Reading order: `store` keeps images; `build` starts a build and follows it, with `progress`
 //! reading what mmdebstrap says; `workshop` is the work itself, a stage of its own; `install` fills a root file
-//! system.
+//! system, for one of the `platforms`. What is `outgoing` is packed and described for others.
 
 mod build;
 mod error;
 mod install;
+pub mod outgoing;
+mod platforms;
 mod progress;
 mod store;
 pub(crate) mod workshop;
@@ -14,6 +16,7 @@ pub(crate) mod workshop;
 use serde::Serialize;
 
 pub use error::ImageError;
+pub(crate) use outgoing::packer;
 pub(crate) use store::ROOTFS;
 pub use store::{Hold, ImageRoot, Store, StoredImage};
 

@@ -10,13 +10,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use netarium_core::image::Platform;
 use netarium_core::model::{Image, Recipe};
 use netarium_core::name::Name;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{ImageError, ImageEvent, build};
+use crate::image::{ImageError, ImageEvent, build, platforms};
 
 /// The root file system in the folder of an image.
 pub(crate) const ROOTFS: &str = "rootfs";
@@ -36,6 +37,8 @@ pub struct StoredImage {
     pub name: Name,
     /// Its address, see [`Recipe::digest`].
     pub digest: String,
+    /// Which machines it is for.
+    pub platform: Platform,
     /// The Debian release.
     pub suite: String,
     /// The packages of the recipe.
@@ -69,6 +72,8 @@ pub enum ImageRoot {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     name: Name,
+    #[serde(default = "platforms::here")]
+    platform: Platform,
     suite: String,
     packages: Vec<String>,
     created: u64,
@@ -91,6 +96,18 @@ enum Tried {
     Busy,
     /// Labs use it.
     InUse,
+}
+
+impl StoredImage {
+    /// Whether it is what people call `word`: its name, or the beginning of its digest.
+    fn is_called(&self, word: &str) -> bool {
+        self.name.as_str() == word || word.len() >= 4 && self.digest.starts_with(word)
+    }
+
+    /// Whether it was made by the same recipe, for whatever platform.
+    fn is_made_as(&self, other: &Self) -> bool {
+        (&self.suite, &self.packages) == (&other.suite, &other.packages)
+    }
 }
 
 impl Hold {
@@ -123,9 +140,10 @@ impl From<Hold> for OwnedFd {
 }
 
 impl Record {
-    pub(crate) fn new(recipe: &Recipe, created: u64, bytes: u64) -> Self {
+    pub(crate) fn new(recipe: &Recipe, platform: &Platform, created: u64, bytes: u64) -> Self {
         let Recipe { name, suite, packages } = recipe.clone();
-        Self { name, suite, packages: packages.into_iter().collect(), created, bytes }
+        let (packages, platform) = (packages.into_iter().collect(), platform.clone());
+        Self { name, platform, suite, packages, created, bytes }
     }
 }
 
@@ -162,7 +180,9 @@ impl Store {
             match self.try_lock(&digest)? {
                 // It may have come in between.
                 Tried::Locked(_) if self.has(&digest) => {}
-                Tried::Locked(lock) => self.make(recipe, &lock, report).await?,
+                Tried::Locked(lock) => {
+                    self.make(recipe, &platforms::here(), &lock, report).await?;
+                }
                 Tried::Busy => {
                     report(ImageEvent::Waiting);
                     self.wait(&digest, FlockOperation::LockShared).await?;
@@ -207,10 +227,44 @@ impl Store {
         recipe: &Recipe,
         report: &(dyn Fn(ImageEvent) + Sync),
     ) -> Result<PathBuf, ImageError> {
-        let digest = recipe.digest();
+        self.build_for(recipe, &platforms::here(), report).await
+    }
+
+    /// The same for machines of a kind that need not be this one's.
+    ///
+    /// # Errors
+    /// As [`Store::build`], and if nothing here can run programs of such machines.
+    pub async fn build_for(
+        &self,
+        recipe: &Recipe,
+        platform: &Platform,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<PathBuf, ImageError> {
+        let digest = platforms::address(recipe, platform);
         let lock = self.lock(recipe.name.as_str(), &digest, report).await?;
-        self.make(recipe, &lock, report).await?;
+        self.make(recipe, platform, &lock, report).await?;
         Ok(self.rootfs(&digest))
+    }
+
+    /// What was built of an image, for each platform; it is named by its recipe's name, or by the
+    /// beginning of the digest that it has for any platform.
+    ///
+    /// # Errors
+    /// If there is no such image, or several of that name that are made of different packages.
+    pub fn built(&self, image: &str) -> Result<Vec<StoredImage>, ImageError> {
+        let all = self.list()?;
+        let named: Vec<&StoredImage> = all.iter().filter(|it| it.is_called(image)).collect();
+        let Some(first) = named.first() else {
+            return Err(ImageError::Missing {
+                image: image.to_owned(),
+                folder: self.folder.clone(),
+            });
+        };
+        if named.iter().any(|it| !it.is_made_as(first)) {
+            let digests = named.iter().map(|it| it.digest.clone()).collect();
+            return Err(ImageError::Ambiguous { image: image.to_owned(), digests });
+        }
+        Ok(all.iter().filter(|it| it.is_made_as(first)).cloned().collect())
     }
 
     /// All images, by name and age.
@@ -239,9 +293,7 @@ impl Store {
     /// If there is no such image or more than one, a lab uses it, or it cannot be removed.
     pub async fn remove(&self, image: &str) -> Result<StoredImage, ImageError> {
         let mut found = self.list()?;
-        found.retain(|stored| {
-            stored.name.as_str() == image || image.len() >= 4 && stored.digest.starts_with(image)
-        });
+        found.retain(|stored| stored.is_called(image));
         let stored = match found.len() {
             0 => {
                 let (image, folder) = (image.to_owned(), self.folder.clone());
@@ -294,22 +346,23 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(ImageError::folder(&path))?,
         };
-        let Record { name, suite, packages, created, bytes } =
+        let Record { name, platform, suite, packages, created, bytes } =
             serde_json::from_slice(&text).map_err(|source| ImageError::Record { path, source })?;
         let (digest, rootfs) = (digest.to_owned(), self.rootfs(digest));
-        Ok(Some(StoredImage { name, digest, suite, packages, created, bytes, rootfs }))
+        Ok(Some(StoredImage { name, digest, platform, suite, packages, created, bytes, rootfs }))
     }
 
     async fn make(
         &self,
         recipe: &Recipe,
+        platform: &Platform,
         lock: &File,
         report: &(dyn Fn(ImageEvent) + Sync),
     ) -> Result<(), ImageError> {
         match &self.builder {
-            Builder::Mmdebstrap => build::build(&self.folder, recipe, lock, report).await,
+            Builder::Mmdebstrap => build::build(&self.folder, recipe, platform, lock, report).await,
             #[cfg(test)]
-            Builder::Fake(builds) => tests::fake_build(self, recipe, builds).await,
+            Builder::Fake(builds) => tests::fake_build(self, recipe, platform, builds).await,
         }
     }
 
@@ -449,17 +502,18 @@ mod tests {
     pub(super) async fn fake_build(
         store: &Store,
         recipe: &Recipe,
+        platform: &Platform,
         builds: &AtomicUsize,
     ) -> Result<(), ImageError> {
         // Others get their turn while this one builds.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        let folder = store.folder.join(recipe.digest());
+        let folder = store.folder.join(platforms::address(recipe, platform));
         fs::create_dir_all(folder.join(ROOTFS)).unwrap();
         let note = File::create(folder.join("image.json")).unwrap();
         let count = builds.fetch_add(1, Ordering::SeqCst);
-        serde_json::to_writer(note, &Record::new(recipe, count as u64, 7)).unwrap();
+        serde_json::to_writer(note, &Record::new(recipe, platform, count as u64, 7)).unwrap();
         Ok(())
     }
 
@@ -502,6 +556,23 @@ mod tests {
         let names: Vec<String> =
             test.store.list().unwrap().iter().map(|image| image.name.to_string()).collect();
         assert_eq!(names, ["base", "vpn"]);
+    }
+
+    #[test]
+    fn an_image_for_another_platform_is_an_image_of_its_own() {
+        let test = TestStore::new("platform");
+        let recipe = recipe("base", "iproute2");
+        let other = Platform::linux_on("s390x");
+        run(test.store.build_for(&recipe, &other, &|_| ())).unwrap();
+        run(test.store.ensure(&recipe, &|_| ())).unwrap();
+        assert_eq!(test.builds(), 2, "nodes of this machine run nothing for another");
+        let built = test.store.built("base").unwrap();
+        assert_eq!(built.len(), 2);
+        let of_other = built.iter().find(|it| it.platform == other).unwrap();
+        assert_eq!(test.store.built(&of_other.digest[..12]).unwrap(), built);
+        assert_ne!(of_other.digest, recipe.digest());
+        let error = test.store.built("vpn").unwrap_err();
+        assert!(matches!(error, ImageError::Missing { .. }), "{error}");
     }
 
     #[test]
