@@ -13,6 +13,7 @@ mod progress;
 mod store;
 pub(crate) mod workshop;
 
+use netarium_core::image::Platform;
 use serde::Serialize;
 
 pub use error::ImageError;
@@ -32,11 +33,16 @@ pub enum ImageEvent {
         /// How many packages the recipe names.
         packages: usize,
     },
-    /// A build goes on.
+    /// What was built for these machines is packed.
+    Packing {
+        /// The machines.
+        platform: Platform,
+    },
+    /// Building or packing goes on.
     Step {
         /// What is going on, `unpacking 12/83 iproute2` for example.
         text: String,
-        /// How far the build has come; it never goes back.
+        /// How far it has come; it never goes back.
         done: u64,
         /// What `done` is in the end.
         total: u64,

@@ -246,6 +246,16 @@ impl Store {
         Ok(self.rootfs(&digest))
     }
 
+    /// What was built by `recipe`, for each platform.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn built_by(&self, recipe: &Recipe) -> Result<Vec<StoredImage>, ImageError> {
+        let mut built = self.list()?;
+        built.retain(|it| it.suite == recipe.suite && it.packages.iter().eq(&recipe.packages));
+        Ok(built)
+    }
+
     /// What was built of an image, for each platform; it is named by its recipe's name, or by the
     /// beginning of the digest that it has for any platform.
     ///

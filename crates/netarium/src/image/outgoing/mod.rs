@@ -19,10 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use netarium_core::image::{Platform, Reference};
+use netarium_core::name::Name;
 
 use self::layout::{Document, Said};
 use self::pack::{Layer, Owners};
-use crate::image::{ImageEvent, Store, StoredImage};
+use crate::image::{ImageError, ImageEvent, Store, StoredImage};
 
 pub use error::OutgoingError;
 pub use pack::Compression;
@@ -54,6 +55,7 @@ pub struct Packing {
 /// An image that is ready to leave.
 #[derive(Debug)]
 pub struct Packed {
+    name: Name,
     platforms: Vec<PackedPlatform>,
     index: Document,
 }
@@ -68,6 +70,11 @@ struct PackedPlatform {
 }
 
 impl Packed {
+    /// The name of the recipe that it was built by.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
     /// The digest of the index, by which registries know it.
     pub fn digest(&self) -> &str {
         &self.index.descriptor.digest
@@ -122,36 +129,42 @@ impl Packed {
     }
 }
 
-/// Packs an image that was built from packages, named as in [`Store::built`].
+/// Packs an image that was built from packages, for one platform or several: some of what
+/// [`Store::built`] says.
 ///
 /// # Errors
-/// If it was not built, not for all those platforms, or cannot be packed.
+/// If it was not built for all the platforms that are wanted, or cannot be packed.
 pub async fn pack(
     store: &Store,
-    image: &str,
+    built: &[StoredImage],
     packing: &Packing,
     report: &(dyn Fn(ImageEvent) + Sync),
 ) -> Result<Packed, OutgoingError> {
-    let built = store.built(image)?;
     let mut chosen: Vec<&StoredImage> = Vec::new();
     for wanted in &packing.platforms {
         let found = built.iter().find(|stored| stored.platform.suits(wanted));
-        let none =
-            || OutgoingError::Platform { image: image.to_owned(), platform: wanted.to_string() };
+        let none = || OutgoingError::Platform {
+            image: built.first().map_or_else(String::new, |it| it.name.to_string()),
+            platform: wanted.to_string(),
+        };
         chosen.push(found.ok_or_else(none)?);
     }
     if chosen.is_empty() {
-        chosen.extend(&built);
+        chosen.extend(built);
     }
     chosen.sort_by(|a, b| a.platform.cmp(&b.platform));
     chosen.dedup();
+    let Some(name) = chosen.first().map(|stored| stored.name.clone()) else {
+        let (image, folder) = ("of no name".to_owned(), store.folder().to_owned());
+        return Err(ImageError::Missing { image, folder }.into());
+    };
     let mut platforms = Vec::new();
     for stored in chosen {
         platforms.push(pack_platform(store, stored, packing, report).await?);
     }
     let manifests: Vec<_> =
         platforms.iter().map(|packed| packed.manifest.descriptor.clone()).collect();
-    Ok(Packed { index: layout::index(&manifests), platforms })
+    Ok(Packed { name, index: layout::index(&manifests), platforms })
 }
 
 async fn pack_platform(
@@ -196,7 +209,8 @@ async fn pack_root(
     report: &(dyn Fn(ImageEvent) + Sync),
 ) -> Result<(Layer, File), OutgoingError> {
     let blob = nameless(store)?;
-    let text = format!("packing for {}", stored.platform);
+    let text = "packing".to_owned();
+    report(ImageEvent::Packing { platform: stored.platform.clone() });
     let told = |done: u64| {
         // What files take of the disk and what is in them is not quite the same.
         let done = done.min(stored.bytes);
