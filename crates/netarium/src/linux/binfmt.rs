@@ -128,6 +128,7 @@ mod tests {
     #[test]
     fn a_processor_that_no_image_is_built_for_is_named() {
         let error = emulator("s390x").unwrap_err();
-        assert!(error.to_string().contains("images for s390x"), "{error}");
+        assert_eq!(error.to_string(), "programs for s390x cannot run here");
+        assert!(error.hint().is_some());
     }
 }

@@ -394,3 +394,6 @@ struct Named {
     path: PathBuf,
     error: io::Error,
 }
+
+#[cfg(test)]
+mod tests;
