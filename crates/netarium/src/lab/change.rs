@@ -168,7 +168,7 @@ enum Limited {
 /// The error of a step, or that a node is not as another waits for.
 fn why(failure: Failure, unmet: Option<(Name, Name)>) -> LabError {
     match unmet {
-        Some((node, other)) => LabError::Unmet { node, other, failure },
+        Some((node, other)) => LabError::Unmet { node, other, failure: Box::new(failure) },
         None => LabError::Step(failure),
     }
 }

@@ -75,7 +75,7 @@ pub enum LabError {
         other: Name,
         /// Why not.
         #[source]
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// The lab's own copy of its file is damaged.
     #[error("the lab's copy of its file is damaged")]
