@@ -145,28 +145,16 @@ pub(crate) async fn plan(context: &Context, word: Option<&str>) -> anyhow::Resul
 
 #[cfg(test)]
 mod tests {
-    use netarium_core::desired::desired;
-    use netarium_core::feature::Feature;
-    use netarium_core::image::Images;
     use netarium_core::name::Name;
     use netarium_core::object::{Object, Objects};
     use netarium_core::plan::diff;
-    use netarium_core::uplink::Outside;
 
     use super::*;
 
     fn objects() -> Objects {
         let text = "image: host\nsegments: {lan: {prefix: 10.0.0.0/24, driver: bridge}}\nnodes:\n  \
                     alice: {interfaces: {lan: 10.0.0.1}}\n  bob: {interfaces: {lan: 10.0.0.2}}\n";
-        let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
-        desired(
-            &model,
-            &[Feature::Bridge, Feature::Veth].into_iter().collect(),
-            &Outside::default(),
-            &Images::new(),
-        )
-        .unwrap()
-        .objects
+        steps::tests::objects(text)
     }
 
     fn shown(observed: &Objects, findings: Vec<(Id, String)>) -> String {
