@@ -278,7 +278,8 @@ impl Lab {
         let unready = unready.cloned().collect();
         let secrets = &file.model.secrets;
         let patience = options.patience;
-        let work = Work { lock, unready, patience, secrets, renewed: None, report };
+        let after = &file.model.order();
+        let work = Work { lock, unready, patience, after, secrets, renewed: None, report };
         let made = self.make(file, (engine, &steps), &work).await;
         // What is kept after a failure is watched, too.
         let watched = match (&made, options.after_failure) {

@@ -30,7 +30,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use crate::bench;
 use crate::engine::docker::{pack, watcher};
 use crate::engine::native::{pasta, sweep, worker};
-use crate::image::workshop;
+use crate::image::{packer, workshop};
 use crate::linux::features;
 use crate::linux::program::{Program, ProgramError};
 
@@ -85,6 +85,8 @@ pub(crate) enum Stage {
     /// Builds and removes images.
     Image,
     /// Packs an image for another engine.
+    Give,
+    /// Packs images.
     Pack,
     /// Does steps inside a lab, or looks at it.
     Worker,
@@ -99,8 +101,9 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Image,
+        Self::Give,
         Self::Pack,
         Self::Worker,
         Self::Pasta,
@@ -112,6 +115,7 @@ impl Stage {
     fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
+            Self::Give => "give",
             Self::Pack => "pack",
             Self::Worker => "worker",
             Self::Pasta => "pasta",
@@ -124,7 +128,8 @@ impl Stage {
     fn run(self, call: Call) -> i32 {
         match self {
             Self::Image => workshop::stage(&call),
-            Self::Pack => pack::stage(&call),
+            Self::Give => pack::stage(&call),
+            Self::Pack => packer::stage(&call),
             Self::Worker => worker::stage(&call),
             Self::Pasta => pasta::stage(&call),
             Self::Sweep => sweep::stage(&call),

@@ -123,21 +123,18 @@ impl From<bollard::errors::Error> for Cause {
     }
 }
 
-/// What the engine said in its own words; else what the client says, to the last cause.
+/// What the engine said in its own words; else the last cause that the client knows.
 fn words(error: &bollard::errors::Error) -> String {
     match error {
         bollard::errors::Error::DockerResponseServerError { status_code, message } => {
             format!("it says: {} ({status_code})", message.trim())
         }
         error => {
-            let mut words = vec![error.to_string()];
-            let mut next = std::error::Error::source(error);
-            while let Some(cause) = next {
-                words.push(cause.to_string());
-                next = cause.source();
+            let mut last: &dyn std::error::Error = error;
+            while let Some(cause) = last.source() {
+                last = cause;
             }
-            words.dedup();
-            words.join(": ")
+            last.to_string()
         }
     }
 }

@@ -56,7 +56,7 @@ pub(super) enum PackError {
 pub(super) fn start(pack: &Pack) -> Result<(Running, OwnedFd), PackError> {
     let (reader, writer) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| PackError::Pipe(error.into()))?;
-    let running = Running::start(Stage::Pack, pack, &[writer.as_fd()], Stdio::inherit())?;
+    let running = Running::start(Stage::Give, pack, &[writer.as_fd()], Stdio::inherit())?;
     Ok((running, reader))
 }
 

@@ -3,6 +3,7 @@
 mod containers;
 mod credentials;
 mod nodes;
+mod order;
 mod ready;
 mod settings;
 
@@ -33,7 +34,7 @@ use super::uplink::{self, UplinkError};
 use super::volumes::Trees;
 use super::wireguard::{self, WireguardError};
 use super::wiring;
-use super::worker::{Answer, Order, gone};
+use super::worker::{After, Answer, Order, Task, gone};
 use crate::engine::docker::prepare::PrepareError;
 use crate::failure::Failure;
 use crate::linux::launch::{LaunchError, Waiting};
@@ -156,9 +157,7 @@ impl<'a> Apply<'a> {
         if self.order.engine == Engine::Docker {
             self.prepare_restarted(steps)?;
         }
-        for group in group::groups(&rest) {
-            self.execute_group(group, call)?;
-        }
+        self.run_in_order(rest, call)?;
         self.open_tunnels(&tunnels, call)?;
         self.started.extend(unready.iter().cloned());
         self.wait_for_services()
@@ -171,10 +170,7 @@ impl<'a> Apply<'a> {
                 Engine::Native => self.create_nodes(&nodes, call),
                 Engine::Docker => self.prepare_nodes(&nodes, call),
             },
-            Group::Inits(inits) => match self.order.engine {
-                Engine::Native => self.start_nodes(&inits, call),
-                Engine::Docker => self.open_nodes(&inits, call),
-            },
+            Group::Inits(inits) => self.start_nodes(&inits, call),
             Group::One(number, step @ Step::Remove(Object::Node(it))) => {
                 self.remove_node(&it.name).map_err(|error| failed(step, &error))?;
                 if self.order.engine == Engine::Docker {
@@ -343,6 +339,15 @@ impl<'a> Apply<'a> {
         let roots = ends.filter_map(|end| self.node(&end.node).ok().map(|node| node.root_path()));
         let roots: Vec<PathBuf> = roots.collect();
         Ok(tunnels::close(&it.tunnel, &roots)?)
+    }
+
+    /// The nodes that others come after.
+    fn after(&self) -> &'a After {
+        static NONE: After = After::new();
+        match &self.order.task {
+            Task::Apply { after, .. } => after,
+            _ => &NONE,
+        }
     }
 
     fn node(&mut self, name: &Name) -> Result<&mut RunningNode> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use netarium_core::model::{Nesting, VolumeSource};
+use netarium_core::model::{Engine, Nesting, VolumeSource};
 use netarium_core::name::Name;
 use netarium_core::object::{self, ImageRef};
 use netarium_core::plan::Step;
@@ -132,6 +132,9 @@ impl Apply<'_> {
         inits: &[(usize, &Step, &object::Init)],
         call: &Call,
     ) -> std::result::Result<(), Failure> {
+        if self.order.engine == Engine::Docker {
+            return self.open_nodes(inits, call);
+        }
         let mut started = Vec::new();
         for (number, step, init) in inits {
             let waiting = self.waiting.remove(&init.node);
