@@ -9,6 +9,7 @@ use std::path::Path;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use netarium::check::CheckError;
 use netarium::image::ImageError;
+use netarium::image::outgoing::OutgoingError;
 use netarium::lab::LabError;
 use netarium::lab_file::{LabFile, LabFileError};
 use netarium::session::SessionError;
@@ -108,6 +109,9 @@ fn ending(error: &anyhow::Error) -> Ending {
     if of_usage || error.is::<CheckError>() || error.is::<JunitError>() {
         return Ending::Usage;
     }
+    if let Some(OutgoingError::Platform { .. }) = error.downcast_ref() {
+        return Ending::Usage;
+    }
     match (error.downcast_ref::<SessionError>(), error.downcast_ref::<ImageError>()) {
         (
             Some(
@@ -171,6 +175,7 @@ fn indented(text: &str) -> String {
 fn hint(error: &anyhow::Error) -> Option<String> {
     let of_lab = || error.downcast_ref::<LabError>().and_then(LabError::hint);
     let of_image = || error.downcast_ref::<ImageError>().and_then(ImageError::hint);
+    let of_outgoing = || error.downcast_ref::<OutgoingError>().and_then(OutgoingError::hint);
     let of_session = || error.downcast_ref::<SessionError>().and_then(SessionError::hint);
     let of_choice = || error.downcast_ref::<ChooseError>().map(|error| error.hint.clone());
     let of_check = || error.downcast_ref::<CheckError>().and_then(CheckError::hint);
@@ -181,6 +186,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         .or_else(of_unable)
         .or_else(of_lab)
         .or_else(of_image)
+        .or_else(of_outgoing)
         .or_else(of_session)
         .or_else(of_choice)
 }
