@@ -1,6 +1,7 @@
 //! Errors as people read them: what was tried, why it failed, what to do. Mistakes in a lab file
 //! are shown with the lines at fault.
 
+use std::fmt::Display;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -12,7 +13,7 @@ use netarium::image::outgoing::OutgoingError;
 use netarium::lab::LabError;
 use netarium::lab_file::{LabFile, LabFileError};
 use netarium::session::SessionError;
-use netarium_core::desired::Refusal;
+use netarium_core::desired::Subject;
 use netarium_core::problem::{Place, Problem};
 use netarium_core::spec::place_of;
 use serde::Serialize;
@@ -54,13 +55,20 @@ struct Unable {
 /// An error of the lab that `file` describes. What the machine lacks is said with the place in the
 /// file that needs it.
 pub(crate) fn of_lab(error: LabError, file: &LabFile) -> anyhow::Error {
-    let LabError::Refused(refusals) = &error else { return error.into() };
     let path = shown_path(&file.path);
-    let cause = |refusal: &Refusal| match place_of(&file.text, &refusal.subject) {
-        Some(place) => format!("{path}:{}:{}: {refusal}", place.line, place.column),
-        None => format!("{path}: {refusal}"),
+    let cause = |subject: &Subject, words: &dyn Display| match place_of(&file.text, subject) {
+        Some(place) => format!("{path}:{}:{}: {words}", place.line, place.column),
+        None => format!("{path}: {words}"),
     };
-    let causes = refusals.iter().map(cause).collect();
+    let causes = match &error {
+        LabError::Refused(refusals) => {
+            refusals.iter().map(|refusal| cause(&refusal.subject, refusal)).collect()
+        }
+        LabError::Unmet { node, other, failure } => {
+            vec![cause(&Subject::After(node.clone(), other.clone()), failure)]
+        }
+        _ => return error.into(),
+    };
     Unable { error, causes }.into()
 }
 
@@ -355,7 +363,7 @@ mod tests {
 
     #[test]
     fn what_the_machine_lacks_is_said_with_the_line_that_needs_it() {
-        use netarium_core::desired::Subject;
+        use netarium_core::desired::Refusal;
         use netarium_core::feature::Feature;
         let text = b"image: host\nsegments: {lan: 10.0.0.0/24}\nnodes:\n  a: {interfaces: {lan: 10.0.0.1}}\n";
         let file = LabFile::of_text(Path::new("/lab.yaml"), text.to_vec(), "lab").unwrap();
