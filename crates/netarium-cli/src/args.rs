@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use netarium::certificates::Reason;
-use netarium_core::image::Platform;
+use netarium_core::image::{Platform, Reference};
+use netarium_core::model::Engine;
 use netarium_core::user::User;
 
 /// Virtual networks out of containers: bring a lab up, check it, take it down
@@ -69,7 +70,7 @@ pub(crate) enum Command {
     /// Tell whether a lab is healthy, else what differs and why
     Status(OneLab),
     /// Show what `up` would do
-    Plan(OneLab),
+    Plan(Plan),
     /// Look for mistakes in a lab file
     Validate(OneLab),
     /// Print all that is known about a lab as JSON
@@ -99,6 +100,12 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Write the manual pages
+    Man {
+        /// The folder to write them into, one file for each command
+        #[arg(value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -108,10 +115,29 @@ pub(crate) struct OneLab {
     pub(crate) lab: Option<String>,
 }
 
+/// What makes the nodes of a lab.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OnEngine {
+    /// What makes the nodes: native or docker [default: as the lab file says, else native]
+    #[arg(long, env = "NETARIUM_ENGINE", hide_env = true, value_name = "ENGINE")]
+    #[arg(value_parser = engine)]
+    pub(crate) engine: Option<Engine>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) lab: OneLab,
+    #[command(flatten)]
+    pub(crate) on: OnEngine,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) lab: OneLab,
+    #[command(flatten)]
+    pub(crate) on: OnEngine,
     /// After a failure, leave what was made for looking at
     #[arg(long)]
     pub(crate) keep: bool,
@@ -208,6 +234,8 @@ pub(crate) struct Bench {
     /// Paths of lab files or their folders, or names of labs; several are brought up at the same time
     #[arg(value_name = "LAB", value_hint = ValueHint::AnyPath)]
     pub(crate) labs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) on: OnEngine,
     /// How often it is brought up, besides once to make it ready
     #[arg(long, value_name = "NUMBER", default_value = "5")]
     pub(crate) runs: std::num::NonZeroU32,
@@ -260,11 +288,30 @@ pub(crate) enum Image {
     Ls,
     /// Build an image, also if it is there already
     Build {
-        /// An image of the lab file, or `base`
-        name: String,
+        /// An image of the lab file, or `base`; a lab file or its folder stands for all its images
+        /// [default: those of lab.yaml]
+        #[arg(value_name = "IMAGE|LAB")]
+        name: Option<String>,
         /// The lab file whose `images` has it [default: lab.yaml]
         #[arg(short, long, value_name = "LAB", value_hint = ValueHint::AnyPath)]
         lab: Option<PathBuf>,
+        /// Which machines it is for: linux/amd64, linux/arm64 or both, with a comma between them
+        /// [default: this one]
+        #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+        platform: Vec<Platform>,
+    },
+    /// Write an image that was built to a file that `docker load` and `podman load` take
+    Export {
+        /// Its name, digest, or the beginning of its digest
+        image: String,
+        /// The file; - is standard output
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// What it is called there [default: its name]
+        #[arg(long = "as", value_name = "NAME[:TAG]")]
+        called: Option<Reference>,
+        #[command(flatten)]
+        packing: Packing,
     },
     /// Pull an image that others have made, also if it is there already
     Pull {
@@ -300,6 +347,38 @@ pub(crate) enum Image {
     },
 }
 
+/// How an image is packed.
+#[derive(Debug, Args)]
+pub(crate) struct Packing {
+    /// Which machines it is for, with commas between them [default: all that it is built for]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    pub(crate) platform: Vec<Platform>,
+    /// How layers are compressed; zstd is smaller and faster, but Docker before 23 cannot read it
+    #[arg(long, value_name = "WAY", default_value = "gzip")]
+    pub(crate) compression: Compression,
+    /// A folder whose files go on top, as root's; {arch} in it stands for amd64, arm64
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) with: Option<PathBuf>,
+    /// The program that its containers run, and again for each argument
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) entrypoint: Vec<String>,
+    /// What they are told when they are told nothing else, again for each word [default: a shell]
+    #[arg(long = "cmd", value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+    /// Say something of it
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+/// How layers are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    /// What everybody can read.
+    Gzip,
+    /// Smaller and faster.
+    Zstd,
+}
+
 /// A time like `500ms`, `60s` or `2m`; a number alone is seconds.
 fn duration(word: &str) -> Result<Duration, String> {
     let digits = word.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(word.len());
@@ -313,6 +392,11 @@ fn duration(word: &str) -> Result<Duration, String> {
     let number: u64 = number.parse().map_err(|_| "a time begins with a number".to_owned())?;
     let time = number.checked_mul(millis).filter(|time| *time <= 86_400_000);
     time.map(Duration::from_millis).ok_or_else(|| "that is longer than a day".to_owned())
+}
+
+fn engine(word: &str) -> Result<Engine, String> {
+    let known = Engine::ALL.into_iter().find(|engine| engine.as_str() == word);
+    known.ok_or_else(|| "an engine is native or docker".to_owned())
 }
 
 fn user(word: &str) -> Result<User, String> {

@@ -16,6 +16,7 @@ mod commands;
 mod complete;
 mod ending;
 mod interrupt;
+mod manual;
 mod print;
 mod report;
 mod terminal;
@@ -54,7 +55,7 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Ls => commands::list::ls(context),
         Command::Ps(ps) => commands::list::ps(context, ps.lab.as_deref()),
         Command::Status(status) => commands::status::status(context, status.lab.as_deref()).await,
-        Command::Plan(plan) => commands::status::plan(context, plan.lab.as_deref()).await,
+        Command::Plan(plan) => commands::status::plan(context, &plan).await,
         Command::Validate(it) => commands::file::validate(context, it.lab.as_deref()),
         Command::Inspect(it) => commands::file::inspect(context, it.lab.as_deref()).await,
         Command::Exec(exec) => commands::exec::exec(context, exec).await,
@@ -65,8 +66,12 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Doctor => commands::doctor::doctor(context).await,
         Command::Pki(pki) => commands::pki::pki(context, pki).await,
         Command::Image(Image::Ls) => commands::image::ls(context),
-        Command::Image(Image::Build { name, lab }) => {
-            commands::image::build(context, &name, lab.as_deref()).await
+        Command::Image(Image::Export { image, file, called, packing }) => {
+            let to = commands::outgoing::To { file, called };
+            commands::outgoing::export(context, &image, to, packing).await
+        }
+        Command::Image(Image::Build { name, lab, platform }) => {
+            commands::image::build(context, name.as_deref(), lab.as_deref(), &platform).await
         }
         Command::Image(Image::Pull { image, platform, plain_http }) => {
             let transport = if plain_http { Transport::Plain } else { Transport::Usual };
@@ -81,5 +86,6 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Image(Image::Rm { images }) => commands::image::rm(context, &images).await,
         Command::Schema => commands::file::schema(),
         Command::Completions { shell } => complete::print(shell),
+        Command::Man { folder } => manual::write(&folder),
     }
 }

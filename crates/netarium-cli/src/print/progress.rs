@@ -174,6 +174,7 @@ impl Progress {
             Event::Waiting => "waiting: another process changes this lab".to_owned(),
             Event::Sweeping => "removing what is left of a lab that was killed".to_owned(),
             Event::Image { name, event } => self.image(name, event)?,
+            Event::Giving { image } => format!("giving image {image} to the engine"),
             Event::Note(note) => format!("{WARN}note:{WARN:#} {note}"),
             Event::Warning(text) => format!("{WARN}warning:{WARN:#} {text}"),
             Event::Step { text, .. } if is_verbose => text.clone(),
@@ -194,7 +195,12 @@ impl Progress {
                 format!("waiting: another process works on image {name}")
             }
             ImageEvent::Started { packages } => {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).tenth = None;
                 format!("building image {name} from {}", super::count(*packages, "package"))
+            }
+            ImageEvent::Packing { platform } => {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).tenth = None;
+                format!("packing image {name} for {platform}")
             }
             ImageEvent::Step { text, done, total } => {
                 let tenth = done * TOLD_EVERY / total.max(&1);

@@ -12,10 +12,13 @@ mod ground;
 mod images;
 mod interfaces;
 mod ipsec;
+mod lookup;
 mod names;
 mod nat;
 mod nodes;
+pub(crate) mod order;
 mod packets;
+mod process;
 mod routes;
 mod segments;
 mod services;
@@ -129,7 +132,18 @@ fn model(
     let (checks, disturbances) = checks::resolve(spec, &context, &tunnels, problems);
     let uplink = context.uplinks.model();
     let segments = context.segments;
-    Some(Model { lab: lab?, segments, nodes, tunnels, checks, disturbances, uplink, secrets })
+    let engine = spec.engine.as_ref().map(|engine| engine.value);
+    Some(Model {
+        lab: lab?,
+        engine,
+        segments,
+        nodes,
+        tunnels,
+        checks,
+        disturbances,
+        uplink,
+        secrets,
+    })
 }
 
 /// What the later stages look things up in.
@@ -190,5 +204,6 @@ fn nodes(
         nodes.insert(name, node);
     }
     segments::check_pairs(spec, context, problems);
+    order::check_nodes(spec, &nodes, problems);
     nodes
 }

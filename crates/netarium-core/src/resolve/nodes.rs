@@ -1,10 +1,8 @@
 //! One node: everything about it that needs no other node.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::images::Images;
 use super::interfaces::{self, Taken};
-use super::{Context, Wired, files, routes, services, sysctls};
+use super::{Context, Wired, files, lookup, order, process, routes, services, sysctls};
 use crate::firewall::Firewall;
 use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node};
 use crate::name::Name;
@@ -31,13 +29,14 @@ pub(super) fn resolve(
     let forward = written.forward.as_ref().is_some_and(|forward| forward.value);
     let nests = written.nesting.as_ref().is_some_and(|nesting| nesting.value);
     let volumes = files::volumes(&written.volumes, context.sources, problems);
+    let main = process::main(&written.main, &image, problems);
     let node = Node {
         image,
         forwarding: if forward { Forwarding::On } else { Forwarding::Off },
         sysctls: sysctls::resolve(&written.sysctls, &all, problems),
-        main: None,
-        services: services::resolve(&written.services, problems),
-        after: BTreeMap::new(),
+        services: services::resolve(&written.services, main.as_ref(), problems),
+        main,
+        after: order::after(&written.after, &context.node_names, problems),
         limits: limits(&written.limits, problems),
         interfaces: all,
         routes: routes.clone(),
@@ -46,17 +45,16 @@ pub(super) fn resolve(
         files: files::files(&written.files, &volumes, context.sources, problems),
         volumes,
         nesting: if nests { Nesting::Allowed } else { Nesting::Refused },
-        hostname: None,
-        aliases: BTreeSet::new(),
-        hosts: BTreeMap::new(),
-        dns: None,
+        hostname: written.hostname.as_ref().and_then(|word| lookup::hostname(word, problems)),
+        aliases: lookup::aliases(name, &written.aliases, &context.node_names, problems),
+        hosts: lookup::hosts(&written.hosts, problems),
+        dns: written.dns.as_ref().map(|dns| lookup::dns(dns, problems)),
     };
     (node, Wired { interfaces, uplink, routes, broken })
 }
 
 fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {
-    let hint = "write 64MiB, 1GiB or a number of bytes";
-    let memory = written.memory.as_ref().and_then(|word| limit(word, bytes, hint, problems));
+    let memory = written.memory.as_ref().and_then(|word| memory(word, problems));
     let hint = "write 0.5 for half a processor, with at most three decimals";
     let millicpus = written.cpus.as_ref().and_then(|word| limit(word, thousandths, hint, problems));
     let pids = written.pids.as_ref().map(|pids| pids.value);
@@ -64,6 +62,11 @@ fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {
         problems.add(zero("0", pids.place));
     }
     Limits { memory, millicpus, pids }
+}
+
+/// So much memory, in bytes.
+pub(super) fn memory(word: &Word, problems: &mut Problems) -> Option<u64> {
+    limit(word, bytes, "write 64MiB, 1GiB or a number of bytes", problems)
 }
 
 fn limit<T: PartialEq + From<u8>>(

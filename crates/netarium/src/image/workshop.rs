@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use netarium_core::image::Platform;
 use netarium_core::model::Recipe;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -39,7 +40,7 @@ pub(crate) struct Request {
 /// What is done to an image.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Work {
-    Build(Recipe),
+    Build(Recipe, Platform),
     /// Unpacks a layer; it comes through a pipe, the second file descriptor of the call.
     Unpack(Order),
     Remove,
@@ -117,7 +118,9 @@ fn work(call: &Call, request: &Request, places: &Places) -> Result<u64, WorkErro
     clean(&places.building, &map)?;
     clean(&places.removed, &map)?;
     match &request.work {
-        Work::Build(recipe) => and_clean(build(call, recipe, places, &map), places, &map),
+        Work::Build(recipe, platform) => {
+            and_clean(build(call, (recipe, platform), places, &map), places, &map)
+        }
         Work::Unpack(order) => and_clean(layer::unpack(call, order, places, &map), places, &map),
         Work::Remove => {
             if fs::symlink_metadata(&places.finished).is_ok() {
@@ -138,14 +141,19 @@ fn and_clean(
     worked.and_then(|bytes| cleaned.map(|()| bytes))
 }
 
-fn build(call: &Call, recipe: &Recipe, places: &Places, map: &IdMap) -> Result<u64, WorkError> {
+fn build(
+    call: &Call,
+    (recipe, platform): (&Recipe, &Platform),
+    places: &Places,
+    map: &IdMap,
+) -> Result<u64, WorkError> {
     let building = &places.building;
     open_to_root(&places.store, map)?;
     make_rootfs(building, map)?;
     let (mut size, size_out) = io::pipe().map_err(failed(building))?;
     std::env::set_current_dir(building).map_err(failed(building))?;
     let installing = start_as_root_of_new_namespace(map, || {
-        match install(Path::new(ROOTFS), recipe, map)
+        match install(Path::new(ROOTFS), recipe, platform, map)
             .and_then(|bytes| (&size_out).write_all(&bytes.to_ne_bytes()).map_err(Into::into))
         {
             Ok(()) => 0,
@@ -167,7 +175,7 @@ fn build(call: &Call, recipe: &Recipe, places: &Places, map: &IdMap) -> Result<u
     size.read_exact(&mut bytes).map_err(failed(building))?;
     let bytes = u64::from_ne_bytes(bytes);
     let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    finish("image.json", &Record::new(recipe, created, bytes), places)?;
+    finish("image.json", &Record::new(recipe, platform, created, bytes), places)?;
     Ok(bytes)
 }
 

@@ -12,17 +12,17 @@ use netarium_core::name::Name;
 use netarium_core::object::{Id, ImageRef, Object};
 use netarium_core::plan::Step;
 
+use super::containers::OtherEngine;
 use super::lock::Lock;
 use super::{Lab, LabError, Result};
 use crate::engine::native::look::{Question, Sight};
 use crate::engine::native::pasta;
-use crate::engine::native::worker::{Answer, Order, Task};
+use crate::engine::native::worker::{After, Answer, Order, Task};
 use crate::event::{Event, Report};
 use crate::failure::Failure;
 use crate::image::Store;
 use crate::linux::cgroup::Cgroups;
 use crate::linux::stage::{Running, Stage, StageError};
-use crate::node_program;
 
 /// What goes with a change of a lab from its beginning to its end.
 pub(super) struct Work<'a> {
@@ -30,6 +30,8 @@ pub(super) struct Work<'a> {
     /// Nodes with services that may not be ready yet, whatever the steps are.
     pub(super) unready: BTreeSet<Name>,
     pub(super) patience: Duration,
+    /// The nodes that are started after others.
+    pub(super) after: &'a After,
     /// Those of the lab file.
     pub(super) secrets: &'a Secrets,
     /// The node that gets a new certificate, whatever became of the last one.
@@ -40,14 +42,10 @@ pub(super) struct Work<'a> {
 impl Lab {
     /// Starts a worker; what comes with it stays open until it ends.
     pub(super) fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
-        let programs = self.data.programs();
-        let laid = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
-            what: "write",
-            path: programs,
-            source,
-        })?;
+        let laid = self.lay_down()?;
         let order = Order {
             lab: self.name.clone(),
+            engine: self.engine().unwrap_or_default(),
             folder: self.folder.clone(),
             images: self.data.images(),
             stacks: stacks(&self.data.images(), &task)?,
@@ -78,17 +76,19 @@ impl Lab {
     /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
     /// the lab before the worker has ended.
     pub(super) async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
-        let Work { lock, unready, patience, secrets, renewed, report } = work;
+        let Work { lock, unready, patience, after, secrets, renewed, report } = work;
         if steps.is_empty() && unready.is_empty() {
             return Ok(());
         }
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         let (steps_to_do, secrets) = (steps.to_vec(), (*secrets).clone());
-        let (unready, renewed) = (unready.clone(), renewed.cloned());
-        let task = Task::Apply { steps: steps_to_do, patience, unready, secrets, renewed };
+        let (unready, after, renewed) = (unready.clone(), (*after).clone(), renewed.cloned());
+        let task = Task::Apply { steps: steps_to_do, patience, unready, after, secrets, renewed };
+        let engine = self.other_engine(steps, *report).await?;
         let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
+        let mut unmet = None;
         loop {
             match running.answer().await.map_err(LabError::Stage)? {
                 Some(Answer::Did(number)) => {
@@ -105,15 +105,8 @@ impl Lab {
                         running.go_on().await.map_err(LabError::Stage)?;
                     }
                 }
-                Some(Answer::Pasta(number)) => {
-                    if let Some(Object::Uplink(uplink)) = steps.get(number).map(Step::object) {
-                        let started = pasta::start(&self.folder, uplink).await;
-                        let failed =
-                            |it: Failure| it.while_doing(format!("cannot {}", steps[number]));
-                        started
-                            .map_err(LabError::Stage)?
-                            .map_err(|failure| LabError::Step(failed(failure)))?;
-                    }
+                Some(word @ (Answer::Wanted(_) | Answer::Unwanted(_) | Answer::Pasta(_))) => {
+                    self.help(word, engine.as_ref(), steps).await?;
                     running.go_on().await.map_err(LabError::Stage)?;
                 }
                 Some(Answer::Opened { step, algorithms, tries }) => {
@@ -122,7 +115,8 @@ impl Lab {
                     }
                 }
                 Some(Answer::Settled) => return Ok(()),
-                Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
+                Some(Answer::Unmet { node, other }) => unmet = Some((node, other)),
+                Some(Answer::Failed(failure)) => return Err(why(failure, unmet)),
                 Some(
                     Answer::Certificates(_)
                     | Answer::Observed(_)
@@ -133,6 +127,29 @@ impl Lab {
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }
+    }
+
+    /// Does for a worker what it waits for: it has no conversation with another engine, and is not in the
+    /// host's network.
+    async fn help(&self, word: Answer, engine: Option<&OtherEngine>, steps: &[Step]) -> Result<()> {
+        match (word, engine) {
+            (Answer::Wanted(numbers), Some(engine)) => {
+                self.make_containers(engine, steps, &numbers).await
+            }
+            (Answer::Unwanted(nodes), Some(engine)) => self.remove_containers(engine, &nodes).await,
+            (Answer::Pasta(number), _) => match steps.get(number) {
+                Some(step) => self.start_pasta(step).await,
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    async fn start_pasta(&self, step: &Step) -> Result<()> {
+        let Object::Uplink(uplink) = step.object() else { return Ok(()) };
+        let started = pasta::start(&self.folder, uplink).await.map_err(LabError::Stage)?;
+        let failed = |it: Failure| it.while_doing(format!("cannot {step}"));
+        started.map_err(|failure| LabError::Step(failed(failure)))
     }
 
     /// Puts the processes of new nodes where their limits are kept. That takes rights of the owner
@@ -182,6 +199,14 @@ fn stacks(images: &Path, task: &Task) -> Result<BTreeMap<String, Vec<PathBuf>>> 
 enum Limited {
     Some,
     None,
+}
+
+/// The error of a step, or that a node is not as another waits for.
+fn why(failure: Failure, unmet: Option<(Name, Name)>) -> LabError {
+    match unmet {
+        Some((node, other)) => LabError::Unmet { node, other, failure: Box::new(failure) },
+        None => LabError::Step(failure),
+    }
 }
 
 fn limits(steps: &[Step], node: &Name) -> Limits {
