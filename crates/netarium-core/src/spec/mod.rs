@@ -5,13 +5,13 @@
 //! read.
 
 mod check;
-mod decode;
+pub(crate) mod decode;
 mod file;
 mod firewall;
 mod node;
 mod segment;
 mod service;
-mod tree;
+pub(crate) mod tree;
 mod tunnel;
 
 use std::str;
