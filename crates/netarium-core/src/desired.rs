@@ -3,16 +3,18 @@
 //! Where a feature is missing the fallback is chosen here, and said in a [`Note`]; where there is
 //! none, the lab is refused before anything is made.
 
+mod names;
 mod tunnels;
 mod wireguard;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use self::names::Hosts;
 use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
 use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK};
@@ -269,6 +271,7 @@ fn add_node(
 ) {
     objects.insert(Object::Node(NodeObject {
         name: name.clone(),
+        hostname: node.hostname.clone(),
         image: ImageRef::from(&node.image),
         limits: node.limits,
         volumes: node.volumes.clone(),
@@ -295,11 +298,15 @@ fn add_node(
             via: route.via.clone(),
         }));
     }
-    let resolv_conf = choice.way_out.as_ref().and_then(|it| it.resolv_conf(name));
+    let resolv_conf = match &node.dns {
+        Some(dns) => Some(names::resolv_conf(dns)),
+        None => choice.way_out.as_ref().and_then(|it| it.resolv_conf(name)),
+    };
+    let hostname = node.hostname.as_deref().unwrap_or(name.as_str());
     let resolv_conf = resolv_conf
         .map_or_else(|| "# This lab has no name server; see /etc/hosts.\n".into(), Arc::from);
     for (path, content) in [
-        ("/etc/hostname", format!("{name}\n").into()),
+        ("/etc/hostname", format!("{hostname}\n").into()),
         ("/etc/hosts", hosts.text(name)),
         ("/etc/resolv.conf", resolv_conf),
     ] {
@@ -455,69 +462,4 @@ fn add_interfaces(
             }));
         }
     }
-}
-
-/// What `/etc/hosts` says about each node, in each of the orders in which it may be said.
-struct Hosts<'a> {
-    model: &'a Model,
-    /// Each node with its lines in the order of its interfaces, which is right for almost everybody.
-    /// A thousand nodes are told of a thousand: nothing is looked up or put together twice.
-    plain: Vec<(&'a Name, &'a [model::Interface], String)>,
-    /// The texts that were made, by the segments of the nodes that they are for.
-    texts: BTreeMap<BTreeSet<&'a Name>, Arc<str>>,
-}
-
-impl<'a> Hosts<'a> {
-    fn of(model: &'a Model) -> Self {
-        let lines = |(name, node): (&'a Name, &'a Node)| {
-            let interfaces = in_the_lab(model, node);
-            (name, interfaces, host_lines(name, interfaces))
-        };
-        Self { model, plain: model.nodes.iter().map(lines).collect(), texts: BTreeMap::new() }
-    }
-
-    /// The text for `node`. Of another with several addresses, those on a segment that it shares
-    /// with `node` come first, since the first one found is used (hosts(5)).
-    fn text(&mut self, node: &Name) -> Arc<str> {
-        let near: BTreeSet<&Name> =
-            in_the_lab(self.model, &self.model.nodes[node]).iter().map(|it| &it.segment).collect();
-        if let Some(text) = self.texts.get(&near) {
-            return Arc::clone(text);
-        }
-        let text = Arc::from(self.text_for(&near));
-        self.texts.insert(near, Arc::clone(&text));
-        text
-    }
-
-    fn text_for(&self, near: &BTreeSet<&Name>) -> String {
-        let mut text =
-            String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-        for (name, interfaces, plain) in &self.plain {
-            let is_shared = |it: &model::Interface| near.contains(&it.segment);
-            if interfaces.len() < 2 || interfaces.is_sorted_by_key(|it| !is_shared(it)) {
-                text.push_str(plain);
-            } else {
-                let (shared, apart): (Vec<_>, Vec<_>) =
-                    interfaces.iter().partition(|it| is_shared(it));
-                text.push_str(&host_lines(name, shared.into_iter().chain(apart)));
-            }
-        }
-        text
-    }
-}
-
-/// The interfaces where other nodes can reach a node: not the last one, if that is on the way out.
-fn in_the_lab<'a>(model: &Model, node: &'a Node) -> &'a [model::Interface] {
-    match node.interfaces.split_last() {
-        Some((last, others)) if model.is_way_out(&last.segment) => others,
-        _ => &node.interfaces,
-    }
-}
-
-fn host_lines<'a>(
-    name: &Name,
-    interfaces: impl IntoIterator<Item = &'a model::Interface>,
-) -> String {
-    let addresses = interfaces.into_iter().flat_map(|it| &it.addresses);
-    addresses.map(|address| format!("{} {name}\n", address.addr())).collect()
 }

@@ -5,6 +5,8 @@
 
 mod check;
 mod disturb;
+mod names;
+mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,10 +20,13 @@ use crate::address::Mac;
 use crate::firewall::Firewall;
 use crate::name::{InterfaceName, Name};
 pub use crate::storage::{Access, Content, File, Volume, VolumeSource};
-use crate::user::User;
 
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
 pub use disturb::{Deed, Disturbance, Transfer};
+pub use names::Dns;
+pub use process::{
+    Condition, Health, HealthChange, MAIN, Main, MainReady, Readiness, Restart, Service, Stop,
+};
 
 /// A whole lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -158,8 +163,15 @@ pub struct Node {
     /// Kernel settings of its network namespace, `net/ipv4/ip_forward` and the like, as paths below
     /// `/proc/sys`.
     pub sysctls: BTreeMap<String, String>,
-    /// What runs in it.
+    /// What it runs by itself. A node of an OCI image that has neither this nor services runs what
+    /// its image says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main: Option<Main>,
+    /// What runs in it besides.
     pub services: Vec<Service>,
+    /// The nodes that it starts after, and what of them it waits for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub after: BTreeMap<Name, Condition>,
     /// How much of the machine it may use.
     pub limits: Limits,
     /// What it lets in, out and through, and whose addresses it changes.
@@ -174,6 +186,18 @@ pub struct Node {
     /// Whether programs in it may make containers of their own.
     #[serde(skip_serializing_if = "Nesting::is_refused")]
     pub nesting: Nesting,
+    /// Its host name, if that is not its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Other names by which nodes know it, at all its addresses.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub aliases: BTreeSet<String>,
+    /// Names that it alone knows, with their addresses.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// The name servers that it asks, in place of those of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns>,
 }
 
 /// Whether programs of a node may make containers of their own.
@@ -254,6 +278,9 @@ pub struct Interface {
     pub mtu: u32,
     /// Its addresses, each with the length of its segment's prefix.
     pub addresses: Vec<IpNet>,
+    /// Other names by which nodes know its node, at these addresses.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub aliases: BTreeSet<String>,
 }
 
 /// A route of a node.
@@ -295,57 +322,6 @@ impl Via {
             Self::Unreachable | Self::Blackhole | Self::Prohibit => None,
         }
     }
-}
-
-/// A program that runs in a node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Service {
-    /// Its name, one of a kind in its node.
-    pub name: Name,
-    /// The program and its arguments. There is no shell.
-    pub run: Vec<String>,
-    /// Its environment, besides `PATH`, `HOME`, `TERM` and `HOSTNAME`.
-    pub environment: BTreeMap<String, String>,
-    /// The folder it starts in.
-    pub folder: String,
-    /// Whom it runs as; root if there is nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<User>,
-    /// Services of this node that must be ready before it starts.
-    pub after: BTreeSet<Name>,
-    /// What happens when it ends.
-    pub restart: Restart,
-    /// When it counts as ready.
-    pub ready: Readiness,
-}
-
-/// What happens when a service ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "lab-file", derive(schemars::JsonSchema))]
-pub enum Restart {
-    /// Nothing. A service that ends with status 0 has done its work.
-    Never,
-    /// It is started again if its status is not 0 or a signal ended it.
-    OnFailure,
-    /// It is started again.
-    Always,
-}
-
-/// When a service counts as ready.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Readiness {
-    /// As soon as its program runs.
-    Started,
-    /// When it has ended with status 0.
-    Done,
-    /// When something in the node accepts connections to this TCP port of the loopback address.
-    Tcp(u16),
-    /// When something accepts connections to this socket, an absolute path in the node.
-    Unix(String),
-    /// When this file is there, an absolute path in the node.
-    File(String),
 }
 
 /// How much of the machine a node may use; `None` is no limit.

@@ -161,8 +161,11 @@ pub enum SegmentLink {
 /// A node before its first process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
-    /// Its name, also its host name.
+    /// Its name.
     pub name: Name,
+    /// Its host name, if that is not its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// What its root file system is made from.
     pub image: ImageRef,
     /// How much of the machine it may use.

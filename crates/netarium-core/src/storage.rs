@@ -83,6 +83,14 @@ pub enum VolumeSource {
         /// The path.
         path: String,
     },
+    /// A folder in memory, empty when the node is made and gone with it.
+    Memory {
+        /// The most that is in it, in bytes; what the kernel allows if there is no limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+        /// Its permission bits.
+        mode: u32,
+    },
 }
 
 /// What a node may do with a folder.

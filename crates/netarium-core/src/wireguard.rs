@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::model::{Readiness, Restart, Service};
+use crate::model::{Readiness, Restart, Service, Stop};
 use crate::name::{InterfaceName, Name};
 
 pub use seen::{Seen, SeenPeer};
@@ -148,6 +148,7 @@ pub fn service(interfaces: &BTreeSet<InterfaceName>) -> Service {
         after: BTreeSet::new(),
         restart: Restart::Always,
         ready: interfaces.last().map_or(Readiness::Started, |it| Readiness::Unix(socket_path(it))),
+        stop: Stop::default(),
     }
 }
 

@@ -207,8 +207,10 @@ fn node(it: &object::Node) -> (String, String) {
 
 fn volume(it: &model::Volume) -> String {
     let source = match &it.source {
-        VolumeSource::Named(name) => name.as_str(),
-        VolumeSource::Host { path, .. } => path,
+        VolumeSource::Named(name) => name.to_string(),
+        VolumeSource::Host { path, .. } => path.clone(),
+        VolumeSource::Memory { size: Some(size), .. } => format!("memory ({size} bytes)"),
+        VolumeSource::Memory { size: None, .. } => "memory".to_owned(),
     };
     let access = match it.access {
         Access::ReadOnly => " read-only",

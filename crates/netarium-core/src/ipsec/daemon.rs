@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ipsec::Section;
-use crate::model::{Readiness, Restart, Service};
+use crate::model::{Readiness, Restart, Service, Stop};
 use crate::name::Name;
 use crate::object::Encryption;
 
@@ -60,6 +60,7 @@ pub fn charon_service() -> Service {
         after: BTreeSet::new(),
         restart: Restart::Always,
         ready: Readiness::Unix(VICI_SOCKET.to_owned()),
+        stop: Stop::default(),
     }
 }
 

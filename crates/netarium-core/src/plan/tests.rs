@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    self, Ipsec, Limits, Nesting, Readiness, Restart, Service, TunnelEnd, TunnelKind, Via,
+    self, Ipsec, Limits, Nesting, Readiness, Restart, Service, Stop, TunnelEnd, TunnelKind, Via,
 };
 use crate::name::{InterfaceName, Name};
 use crate::object::*;
@@ -82,6 +82,7 @@ fn address(it: &Variation, number: u8) -> ipnet::IpNet {
 fn add_node(objects: &mut Objects, it: &Variation, number: u8) {
     let node = node(number);
     objects.insert(Object::Node(Node {
+        hostname: None,
         name: node.clone(),
         image: ImageRef::Host,
         limits: Limits::default(),
@@ -143,6 +144,7 @@ fn add_service(objects: &mut Objects, node: &Name, service: &str, reads: Vec<Str
             after: BTreeSet::new(),
             restart: Restart::Always,
             ready: Readiness::Started,
+            stop: Stop::default(),
         },
         reads,
     }));

@@ -1,6 +1,6 @@
 //! Interfaces: their names, hardware addresses, MTUs and addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -95,7 +95,8 @@ fn interface(
         }
     };
     taken.mac(&on, &mac, node, problems);
-    Some((Interface { name, segment: segment_name, mac: mac.value, mtu, addresses }, whole))
+    let (segment, mac, aliases) = (segment_name, mac.value, BTreeSet::new());
+    Some((Interface { name, segment, mac, mtu, addresses, aliases }, whole))
 }
 
 fn mac(word: &Word, problems: &mut Problems) -> Option<Placed<Mac>> {

@@ -1,5 +1,7 @@
 //! One node: everything about it that needs no other node.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::images::Images;
 use super::interfaces::{self, Taken};
 use super::{Context, Wired, files, routes, services, sysctls};
@@ -33,7 +35,9 @@ pub(super) fn resolve(
         image,
         forwarding: if forward { Forwarding::On } else { Forwarding::Off },
         sysctls: sysctls::resolve(&written.sysctls, &all, problems),
+        main: None,
         services: services::resolve(&written.services, problems),
+        after: BTreeMap::new(),
         limits: limits(&written.limits, problems),
         interfaces: all,
         routes: routes.clone(),
@@ -42,6 +46,10 @@ pub(super) fn resolve(
         files: files::files(&written.files, &volumes, context.sources, problems),
         volumes,
         nesting: if nests { Nesting::Allowed } else { Nesting::Refused },
+        hostname: None,
+        aliases: BTreeSet::new(),
+        hosts: BTreeMap::new(),
+        dns: None,
     };
     (node, Wired { interfaces, uplink, routes, broken })
 }

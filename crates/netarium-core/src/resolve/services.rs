@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{files, names};
-use crate::model::{Readiness, Restart, Service};
+use crate::model::{Readiness, Restart, Service, Stop};
 use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{self, Ready, Word};
@@ -49,7 +49,8 @@ fn resolve_one(
     let restart = written.restart.as_ref().map_or(Restart::OnFailure, |restart| restart.value);
     let ready = readiness(written.ready.as_ref(), restart, problems);
     let run = written.run.iter().map(|word| word.value.clone()).collect();
-    Some(Service { name: name?, run, environment, folder, user, after, restart, ready })
+    let (name, stop) = (name?, Stop::default());
+    Some(Service { name, run, environment, folder, user, after, restart, ready, stop })
 }
 
 fn earlier(word: &Word, words: &BTreeSet<&str>, problems: &mut Problems) -> Option<Name> {

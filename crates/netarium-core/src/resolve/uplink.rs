@@ -80,7 +80,8 @@ impl Uplinks {
         let addresses = self.addresses.get(node.as_str())?.clone();
         let name = InterfaceName::new(UPLINK).ok()?;
         let mac = Mac::derive(lab, node, &name);
-        Some(Interface { name, segment: Name::new(UPLINK).ok()?, mac, mtu: MTU, addresses })
+        let (segment, aliases) = (Name::new(UPLINK).ok()?, BTreeSet::new());
+        Some(Interface { name, segment, mac, mtu: MTU, addresses, aliases })
     }
 
     /// The way out is the default route of each family that has no other.

@@ -25,7 +25,8 @@ impl Questions {
     /// kept, so that a slow answer to it counts the next time.
     pub(crate) fn ask(&mut self, name: &Name, ready: &Readiness) -> Answer {
         let ready = match ready {
-            Readiness::Started | Readiness::Done => false,
+            // These are not found out by asking.
+            Readiness::Started | Readiness::Done | Readiness::Command(_) => false,
             Readiness::File(path) => rustix::fs::stat(path.as_str()).is_ok(),
             Readiness::Unix(path) => accepts_unix(path),
             Readiness::Tcp(port) => self.accepts_tcp(name, *port),

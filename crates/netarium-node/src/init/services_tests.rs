@@ -1,5 +1,7 @@
 //! What the services of a node do, without a single process.
 
+use netarium_core::model::Stop;
+
 use super::*;
 
 fn name(word: &str) -> Name {
@@ -16,6 +18,7 @@ fn service(word: &str) -> Service {
         after: [].into(),
         restart: Restart::Never,
         ready: Readiness::Started,
+        stop: Stop::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use netarium_core::control::{
     CONTROL_FD, Exit, INIT, LOGS_FD, LONGEST, PROBE, Reply, Request, Run, ServiceState,
     ServiceStatus,
 };
-use netarium_core::model::{Readiness, Restart, Service};
+use netarium_core::model::{Readiness, Restart, Service, Stop};
 use netarium_core::name::Name;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
@@ -53,6 +53,7 @@ pub(crate) fn service(word: &str, run: &[&str]) -> Service {
         after: [].into(),
         restart: Restart::Never,
         ready: Readiness::Started,
+        stop: Stop::default(),
     }
 }
 

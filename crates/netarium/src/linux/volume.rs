@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 
 use netarium_core::model::Access;
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen,
+};
 
 use super::clone::{Side, end, into_namespaces};
 use super::confined;
@@ -43,6 +46,13 @@ pub(crate) enum Origin {
     },
     /// A mount that was made outside, see [`open_mapped`].
     Tree(OwnedFd),
+    /// Memory.
+    Memory {
+        /// The most that is in it, in bytes.
+        size: Option<u64>,
+        /// Its permission bits.
+        mode: u32,
+    },
 }
 
 /// Whose ids a folder's files have, as they are on the disk and as the lab sees them.
@@ -91,6 +101,7 @@ impl fmt::Display for Volume {
         match &self.origin {
             Origin::Folder { path, .. } => write!(f, "{}", path.display())?,
             Origin::Tree(_) => f.write_str("a folder of the host")?,
+            Origin::Memory { .. } => f.write_str("memory")?,
         }
         write!(f, " on {}", self.target.display())
     }
@@ -109,6 +120,10 @@ impl Volume {
             Origin::Folder { beneath, path } => {
                 let folder = confined::open_host_folder(beneath.as_deref(), path)?;
                 own = open_tree(&folder, OpenTreeFlags::AT_RECURSIVE)?;
+                &own
+            }
+            Origin::Memory { size, mode } => {
+                own = memory(*size, *mode)?;
                 &own
             }
         };
@@ -168,6 +183,18 @@ fn open_tree(folder: &OwnedFd, flags: OpenTreeFlags) -> io::Result<OwnedFd> {
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     Ok(rustix::mount::open_tree(folder, "", flags)?)
+}
+
+/// A new file system in memory, which is nowhere yet (tmpfs(5)).
+fn memory(size: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
+    let files = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(files.as_fd(), "mode", format!("{mode:04o}"))?;
+    if let Some(size) = size {
+        fsconfig_set_string(files.as_fd(), "size", size.to_string())?;
+    }
+    fsconfig_create(files.as_fd())?;
+    let attributes = MountAttrFlags::empty();
+    Ok(fsmount(files.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// A user namespace in which one user and one group have the ids that a lab's root has outside. It

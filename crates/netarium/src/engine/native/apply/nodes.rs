@@ -55,7 +55,7 @@ impl Apply<'_> {
             .map_err(|source| StepError::Write { path: control, source })?;
         let volumes = self.volumes(node)?;
         let blueprint = Blueprint {
-            hostname: node.name.to_string(),
+            hostname: node.hostname.clone().unwrap_or_else(|| node.name.to_string()),
             root: RootFolders {
                 lower: lower_folder(&self.order.images, &node.image),
                 upper: folder.upper(),
@@ -85,6 +85,9 @@ impl Apply<'_> {
                     beneath: beneath.as_ref().map(PathBuf::from),
                     path: PathBuf::from(path),
                 },
+                (VolumeSource::Memory { size, mode }, None) => {
+                    Origin::Memory { size: *size, mode: *mode }
+                }
                 (VolumeSource::Named(name), None) => {
                     let path = self.order.volumes.join(name.as_str());
                     create_folder(&path)
