@@ -56,10 +56,9 @@ pub trait Texts {
     fn text(&self, file: usize) -> Option<&str>;
 }
 
-/// A lab file alone.
-impl Texts for String {
+impl Texts for Vec<String> {
     fn text(&self, file: usize) -> Option<&str> {
-        (file == 0).then_some(self)
+        self.get(file).map(String::as_str)
     }
 }
 

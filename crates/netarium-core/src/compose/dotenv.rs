@@ -57,10 +57,7 @@ pub(super) fn read(
         };
         let Some(value) = value else { continue };
         variables.add(name.to_owned(), value.clone());
-        found.push((
-            Placed { value: name.to_owned(), place: key_place },
-            Placed { value, place },
-        ));
+        found.push((Placed { value: name.to_owned(), place: key_place }, Placed { value, place }));
     }
     found
 }
@@ -140,7 +137,7 @@ mod tests {
         let mut problems = Problems::default();
         let mut variables = Variables::of([("HOME".to_owned(), "/root".to_owned())].into());
         let found = read(text.as_bytes(), 0, &mut variables, &mut problems);
-        let said = problems.finish(&text.to_owned());
+        let said = problems.finish(&vec![text.to_owned()]);
         assert!(said.is_empty(), "{said:?}");
         found.into_iter().map(|(name, value)| (name.value, value.value)).collect()
     }
@@ -169,10 +166,13 @@ mod tests {
         let mut problems = Problems::default();
         read(text.as_bytes(), 0, &mut Variables::default(), &mut problems);
         let said: Vec<String> =
-            problems.finish(&text.to_owned()).iter().map(ToString::to_string).collect();
+            problems.finish(&vec![text.to_owned()]).iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
-            ["2:3: a line without = sets no variable (write NAME=value)", "3:3: a quote is not closed"]
+            [
+                "2:3: a line without = sets no variable (write NAME=value)",
+                "3:3: a quote is not closed"
+            ]
         );
     }
 }

@@ -36,6 +36,16 @@ impl Variables {
         self.values.entry(name).or_insert(value);
     }
 
+    /// The same variables for a while: what is set in between is forgotten.
+    pub(super) fn lend(&self) -> Self {
+        Self { values: self.values.clone(), asked: BTreeSet::new() }
+    }
+
+    /// Keeps what the lent ones were asked for.
+    pub(super) fn take_back(&mut self, lent: Self) {
+        self.asked.extend(lent.asked);
+    }
+
     /// The names of all that were asked for.
     pub(super) fn asked(self) -> BTreeSet<String> {
         self.asked
@@ -189,31 +199,23 @@ impl Filler<'_> {
 
     /// Goes behind the next closing brace that has no opening one.
     fn pass_over(&mut self, depth: usize) -> Result<String, Problem> {
-        let mut quiet = Problems::default();
-        let mut filler = Filler {
-            variables: self.variables,
-            rest: self.rest,
-            place: self.place,
-            problems: &mut quiet,
-        };
         let mut open_braces = 1_usize;
         while open_braces > 0 {
-            let Some(stop) = filler.rest.find(['$', '}']) else { return Err(open()) };
-            let rest = &filler.rest[stop..];
+            let Some(stop) = self.rest.find(['$', '}']) else { return Err(open()) };
+            let rest = &self.rest[stop..];
             let (length, change) = match rest.as_bytes() {
                 [b'}', ..] => (1, -1),
                 [b'$', b'{', ..] => (2, 1),
                 [b'$', b'$', ..] => (2, 0),
                 _ => (1, 0),
             };
-            filler.rest = &rest[length..];
+            self.rest = &rest[length..];
             open_braces = open_braces.saturating_add_signed(change);
             if open_braces + depth > DEEPEST {
                 let message = format!("variables stand more than {DEEPEST} deep in each other");
                 return Err(Problem::new(message));
             }
         }
-        self.rest = filler.rest;
         Ok(String::new())
     }
 }
@@ -235,10 +237,10 @@ mod tests {
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut problems = Problems::default();
         let filled = Variables::of(values.into()).expand(text, Place::default(), &mut problems);
-        let warnings = problems.take_warnings(&String::new()).len();
+        let warnings = problems.take_warnings(&vec![]).len();
         match filled {
             Some(filled) => Ok((filled, warnings)),
-            None => Err(problems.finish(&String::new())[0].message.clone()),
+            None => Err(problems.finish(&vec![])[0].message.clone()),
         }
     }
 

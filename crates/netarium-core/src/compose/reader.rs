@@ -2,9 +2,9 @@
 //! use for are said one by one.
 
 use crate::problem::{Place, Problem, Problems};
+use crate::spec::Word;
 use crate::spec::decode::{self, Table};
 use crate::spec::tree::{Tree, Value};
-use crate::spec::Word;
 
 /// A table with fixed keys and those that begin with `x-`.
 pub(super) struct Keys<'t> {
@@ -45,6 +45,12 @@ impl<'t> Keys<'t> {
     pub(super) fn is_true(&mut self, key: &'static str, problems: &mut Problems) -> bool {
         let truth = self.take(key).and_then(|tree| decode::truth(key, tree, problems));
         truth.is_some_and(|truth| truth.value)
+    }
+
+    /// Where `key` is said to be `true`, if it is.
+    pub(super) fn true_at(&mut self, key: &'static str, problems: &mut Problems) -> Option<Place> {
+        let truth = self.take(key).and_then(|tree| decode::truth(key, tree, problems))?;
+        truth.value.then_some(truth.place)
     }
 
     /// Whether `key` is `false`.
@@ -88,11 +94,7 @@ impl<'t> Keys<'t> {
 pub(super) fn unsupported(word: &Word, hint: &str) -> Problem {
     let problem = Problem::new(format!("{} is not supported", word.value)).at(word.place);
     let lenient = "--lenient leaves it out";
-    if hint.is_empty() {
-        problem.hint(lenient)
-    } else {
-        problem.hint(format!("{hint}; {lenient}"))
-    }
+    if hint.is_empty() { problem.hint(lenient) } else { problem.hint(format!("{hint}; {lenient}")) }
 }
 
 /// The same for something else than a key.

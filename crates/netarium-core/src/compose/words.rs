@@ -57,7 +57,10 @@ mod tests {
             ("sh -c 'a b; c'", &["sh", "-c", "a b; c"]),
             (r#"echo "a \"b\" \n" c\ d"#, &["echo", "a \"b\" \\n", "c d"]),
             ("a''b \"\"", &["ab", ""]),
-            ("bash -c \"ip route del default && sleep 1\"", &["bash", "-c", "ip route del default && sleep 1"]),
+            (
+                "bash -c \"ip route del default && sleep 1\"",
+                &["bash", "-c", "ip route del default && sleep 1"],
+            ),
             ("a\\\nb", &["ab"]),
         ];
         for (line, words) in cases {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::names;
+use crate::compose::Given;
 use crate::model::{Image, Recipe};
 use crate::name::Name;
 use crate::problem::{Problem, Problems};
@@ -83,6 +84,12 @@ impl Images {
             }
         }
     }
+}
+
+/// The image of a node of a Compose file.
+pub(super) fn foreign(given: &Given, problems: &mut Problems) -> Option<Image> {
+    let word = given.image.as_ref()?;
+    None
 }
 
 /// The built-in image, and those that a lab file tells how to make, whether a node uses them or not.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::images::Images;
+use super::images::{self, Images};
 use super::interfaces::{self, Taken};
 use super::{Context, Wired, files, routes, services, sysctls};
+use crate::compose::Given;
 use crate::firewall::Firewall;
 use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node};
 use crate::name::Name;
@@ -51,7 +52,32 @@ pub(super) fn resolve(
         hosts: BTreeMap::new(),
         dns: None,
     };
+    let node = match &written.given {
+        Some(given) => with_given(node, given, problems),
+        None => node,
+    };
     (node, Wired { interfaces, uplink, routes, broken })
+}
+
+/// Adds what a Compose file says of a node.
+fn with_given(node: Node, given: &Given, problems: &mut Problems) -> Node {
+    let mut interfaces = node.interfaces;
+    for (interface, aliases) in interfaces.iter_mut().zip(&given.aliases_at) {
+        interface.aliases.clone_from(aliases);
+    }
+    Node {
+        image: images::foreign(given, problems).unwrap_or(node.image),
+        interfaces,
+        forwarding: given.forwarding,
+        main: Some(given.main.clone()),
+        after: given.after.clone(),
+        volumes: files::with_memory(node.volumes, &given.memory, problems),
+        hostname: given.hostname.clone(),
+        aliases: given.aliases.clone(),
+        hosts: given.hosts.clone(),
+        dns: given.dns.clone(),
+        ..node
+    }
 }
 
 fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {

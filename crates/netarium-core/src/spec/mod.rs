@@ -73,9 +73,38 @@ pub struct Spec {
     /// nothing.
     #[schemars(skip)]
     pub(crate) unread: Vec<&'static str>,
-    /// The text, for the words at fault.
+    /// The texts of its files by the numbers that places have, for the words at fault.
     #[schemars(skip)]
-    pub(crate) source: String,
+    pub(crate) texts: Vec<String>,
+}
+
+impl Spec {
+    /// A lab of which nothing is known.
+    pub(crate) fn empty() -> Self {
+        Self {
+            name: None,
+            image: None,
+            images: Vec::new(),
+            segments: Vec::new(),
+            nodes: Vec::new(),
+            tunnels: Vec::new(),
+            checks: Vec::new(),
+            unread: Vec::new(),
+            texts: Vec::new(),
+        }
+    }
+
+    /// Where a part of the lab is given its name.
+    pub(crate) fn place_of(&self, subject: &Subject) -> Option<Place> {
+        fn find<T>(named: &Named<T>, name: &Name) -> Option<Place> {
+            named.iter().find(|(word, _)| word.value == name.as_str()).map(|(word, _)| word.place)
+        }
+        match subject {
+            Subject::Segment(name) => find(&self.segments, name),
+            Subject::Node(name) => find(&self.nodes, name),
+            Subject::Tunnel(name) => find(&self.tunnels, name),
+        }
+    }
 }
 
 /// Reads a lab file.
@@ -86,20 +115,33 @@ pub struct Spec {
 pub fn parse(bytes: &[u8]) -> Result<Spec, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = read(bytes, &mut problems).map_err(|problem| vec![problem])?;
-    if problems.is_empty() { Ok(spec) } else { Err(problems.finish(&spec.source)) }
+    if problems.is_empty() { Ok(spec) } else { Err(problems.finish(&spec.texts)) }
 }
 
 /// Where a lab file gives a part of the lab its name.
 pub fn place_of(text: &[u8], subject: &Subject) -> Option<Place> {
-    let spec = read(text, &mut Problems::default()).ok()?;
-    fn find<T>(named: &Named<T>, name: &Name) -> Option<Place> {
-        named.iter().find(|(word, _)| word.value == name.as_str()).map(|(word, _)| word.place)
+    read(text, &mut Problems::default()).ok()?.place_of(subject)
+}
+
+/// The text of a lab file.
+///
+/// # Errors
+/// If it is too large, or no text.
+pub fn text(bytes: &[u8]) -> Result<&str, Problem> {
+    check_size(bytes.len())?;
+    str::from_utf8(bytes).map_err(|error| {
+        Problem::new("the file is not UTF-8 text").at(Place::of_byte(bytes, error.valid_up_to()))
+    })
+}
+
+/// Whether a lab file may have so many bytes.
+pub(crate) fn check_size(size: usize) -> Result<(), Problem> {
+    if size <= LARGEST {
+        return Ok(());
     }
-    match subject {
-        Subject::Segment(name) => find(&spec.segments, name),
-        Subject::Node(name) => find(&spec.nodes, name),
-        Subject::Tunnel(name) => find(&spec.tunnels, name),
-    }
+    let message =
+        format!("the file has {size} bytes, and a lab file has at most {LARGEST} (1 MiB)");
+    Err(Problem::new(message))
 }
 
 /// Reads what can be read of a lab file.
@@ -107,16 +149,7 @@ pub fn place_of(text: &[u8], subject: &Subject) -> Option<Place> {
 /// # Errors
 /// If nothing can be read: the file is no text, too large, or no YAML.
 pub(crate) fn read(bytes: &[u8], problems: &mut Problems) -> Result<Spec, Problem> {
-    if bytes.len() > LARGEST {
-        let message = format!(
-            "the file has {} bytes, and a lab file has at most {LARGEST} (1 MiB)",
-            bytes.len()
-        );
-        return Err(Problem::new(message));
-    }
-    let source = str::from_utf8(bytes).map_err(|error| {
-        Problem::new("the file is not UTF-8 text").at(Place::of_byte(bytes, error.valid_up_to()))
-    })?;
+    let source = text(bytes)?;
     let empty = || {
         Problem::new("the file is empty")
             .hint("the smallest lab is `nodes: {one: {}}`; `netarium schema` describes the rest")
@@ -129,17 +162,7 @@ pub(crate) fn read(bytes: &[u8], problems: &mut Problems) -> Result<Spec, Proble
 }
 
 fn lab(tree: &Tree, source: &str, problems: &mut Problems) -> Spec {
-    let mut spec = Spec {
-        name: None,
-        image: None,
-        images: Vec::new(),
-        segments: Vec::new(),
-        nodes: Vec::new(),
-        tunnels: Vec::new(),
-        checks: Vec::new(),
-        unread: Vec::new(),
-        source: source.to_owned(),
-    };
+    let mut spec = Spec { texts: vec![source.to_owned()], ..Spec::empty() };
     let Some(mut table) = Table::open("the lab", tree, problems) else {
         spec.unread = vec!["nodes"];
         return spec;

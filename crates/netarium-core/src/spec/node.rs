@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use super::decode::{Table, entries, list, number, truth, without_repeats, word, words};
 use super::tree::{Tree, Value};
 use super::{File, Firewall, Named, Nat, Service, Volume, Word};
+use crate::compose::Given;
 use crate::problem::{Placed, Problem, Problems};
 use crate::schema;
 
@@ -62,9 +63,34 @@ pub struct Node {
     /// Whether programs in it may make containers of their own. Default: `false`.
     #[schemars(with = "Option<bool>")]
     pub nesting: Option<Placed<bool>>,
+    /// What a Compose file says of it besides.
+    #[schemars(skip)]
+    pub(crate) given: Option<Box<Given>>,
 }
 
 impl Node {
+    /// A node about which nothing is said.
+    pub(crate) fn empty() -> Self {
+        Self {
+            image: None,
+            forward: None,
+            interfaces: Vec::new(),
+            gateway: Vec::new(),
+            uplink: None,
+            publish: Vec::new(),
+            routes: Vec::new(),
+            sysctls: Vec::new(),
+            limits: Limits::default(),
+            services: Vec::new(),
+            firewall: Firewall::default(),
+            nat: Vec::new(),
+            files: Vec::new(),
+            volumes: Vec::new(),
+            nesting: None,
+            given: None,
+        }
+    }
+
     pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
         let mut table = Table::open("a node", tree, problems)?;
         let node = Self {
@@ -113,6 +139,7 @@ impl Node {
                 items.iter().filter_map(|item| Volume::read(item, problems)).collect()
             }),
             nesting: table.take("nesting").and_then(|tree| truth("nesting", tree, problems)),
+            given: None,
         };
         table.close(problems);
         Some(node)
