@@ -23,6 +23,8 @@ FUZZ_SECONDS = 60
 PACKAGES = gcc libc6-dev mmdebstrap nftables passt uidmap
 # What tests look at the kernel with, or run inside of nodes whose image is the host.
 TEST_PACKAGES = bash bubblewrap iproute2 passt passwd procps python3-minimal util-linux
+# What root runs tests beside (.ci/daemons); none of it is started as a service of this machine.
+DAEMON_PACKAGES = containerd docker-compose docker-registry docker.io
 # What packs a virtual machine and runs it.
 VM_PACKAGES = bash e2fsprogs kmod libarchive-tools qemu-system-x86 squashfs-tools util-linux
 # Labs to bring up there, by the names of their folders; all if there is none.
@@ -66,7 +68,7 @@ build: ## build the release
 
 .PHONY: test
 test: setup $(if $(IS_ROOT),test-users) ## run all tests, as root those of ordinary users too
-	@.ci/packages $(TEST_PACKAGES)
+	@.ci/packages $(TEST_PACKAGES) $(if $(IS_ROOT),$(DAEMON_PACKAGES))
 	@CARGO='$(CARGO)' .ci/test
 
 # Root tries what ordinary users do as two of them: one with subordinate ids (subuid(5)), one

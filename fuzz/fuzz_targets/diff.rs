@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use netarium_core::desired::desired;
 use netarium_core::feature::{Feature, Features};
+use netarium_core::image::Images;
 use netarium_core::object::Objects;
 use netarium_core::plan::{diff, record};
 use netarium_core::resolve::load;
@@ -13,7 +14,7 @@ use netarium_core::uplink::Outside;
 /// What must exist for the lab to be up, if it is one.
 fn objects(bytes: &[u8]) -> Option<Objects> {
     let features: Features = Feature::ALL.into_iter().collect();
-    Some(desired(&load(bytes, "lab").ok()?, &features, &Outside::default()).ok()?.objects)
+    Some(desired(&load(bytes, "lab").ok()?, &features, &Outside::default(), &Images::new()).ok()?.objects)
 }
 
 fuzz_target!(|bytes: &[u8]| {

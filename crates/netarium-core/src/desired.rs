@@ -17,6 +17,7 @@ use serde::Serialize;
 use self::names::Hosts;
 use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
+use crate::image::{Found, Images};
 use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK};
 use crate::name::Name;
 use crate::nft;
@@ -117,7 +118,7 @@ fn needs(features: &[Feature]) -> String {
 }
 
 /// Says everything that must exist for `model` to be up on a machine with `features`, in the
-/// surroundings `outside`.
+/// surroundings `outside`, with the images of others as they were found.
 ///
 /// # Errors
 /// If the machine lacks something that the lab cannot do without: all that is lacking, at once.
@@ -125,6 +126,7 @@ pub fn desired(
     model: &Model,
     features: &Features,
     outside: &Outside,
+    images: &Images,
 ) -> Result<Desired, Vec<Refusal>> {
     let mut choice = Choice::of(model, features, outside)?;
     let mut objects = Objects::default();
@@ -142,7 +144,8 @@ pub fn desired(
     }
     let mut hosts = Hosts::of(model);
     for (name, node) in &model.nodes {
-        add_node(&mut objects, name, node, &mut hosts, &mut choice);
+        let found = images.get(&node.image);
+        add_node(&mut objects, (name, node), found, &mut hosts, &mut choice);
     }
     tunnels::add(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
@@ -264,15 +267,15 @@ fn is_ipv6(address: &IpNet) -> bool {
 
 fn add_node(
     objects: &mut Objects,
-    name: &Name,
-    node: &Node,
+    (name, node): (&Name, &Node),
+    found: Option<&Found>,
     hosts: &mut Hosts<'_>,
     choice: &mut Choice,
 ) {
     objects.insert(Object::Node(NodeObject {
         name: name.clone(),
         hostname: node.hostname.clone(),
-        image: ImageRef::from(&node.image),
+        image: ImageRef::of(&node.image, found),
         limits: node.limits,
         volumes: node.volumes.clone(),
         nesting: node.nesting,

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod image;
 pub mod name;
 pub mod source;
 pub mod user;

@@ -5,6 +5,7 @@
 
 mod check;
 mod disturb;
+mod image;
 mod names;
 mod process;
 
@@ -14,7 +15,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::address::Mac;
 use crate::firewall::Firewall;
@@ -23,6 +23,7 @@ pub use crate::storage::{Access, Content, File, Volume, VolumeSource};
 
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
 pub use disturb::{Deed, Disturbance, Transfer};
+pub use image::{Archive, ArchiveForm, Image, Recipe};
 pub use names::Dns;
 pub use process::{
     Condition, Health, HealthChange, MAIN, Main, MainReady, Readiness, Restart, Service, Stop,
@@ -232,40 +233,6 @@ pub enum Forwarding {
     Ipv4,
     /// Those of IPv6 only.
     Ipv6,
-}
-
-/// What a node's root file system is made from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Image {
-    /// The host's own root file system, read only, under the node's own changes.
-    Host,
-    /// A Debian system made from packages.
-    Recipe(Recipe),
-}
-
-/// How to make a Debian root file system. Two equal recipes are one image.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Recipe {
-    /// The name by which people call it.
-    pub name: Name,
-    /// The Debian release, `bookworm` for example.
-    pub suite: String,
-    /// Debian packages besides the essential ones.
-    pub packages: BTreeSet<String>,
-}
-
-impl Recipe {
-    /// The image's address: 64 hexadecimal digits, SHA-256 over suite and packages. The name is
-    /// not part of it.
-    pub fn digest(&self) -> String {
-        let mut text = format!("debian {}\n", self.suite);
-        for package in &self.packages {
-            text.push_str(package);
-            text.push('\n');
-        }
-        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 /// One interface of a node.

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
+use crate::image::Found;
 use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
@@ -191,15 +192,32 @@ pub enum ImageRef {
         /// Its address, see [`model::Recipe::digest`].
         digest: String,
     },
+    /// An image that others have made, and that is in the store.
+    Pulled {
+        /// What it is called in the lab file.
+        name: String,
+        /// The digest of its manifest, `sha256:` and 64 hexadecimal digits.
+        digest: String,
+    },
+    /// An image that others have made, and that is still to be had: only in plans that are shown.
+    Absent {
+        /// What it is called in the lab file.
+        name: String,
+    },
 }
 
-impl From<&Image> for ImageRef {
-    fn from(image: &Image) -> Self {
-        match image {
-            Image::Host => Self::Host,
-            Image::Recipe(recipe) => {
+impl ImageRef {
+    /// The image as it was found, if it had to be looked for.
+    pub fn of(image: &Image, found: Option<&Found>) -> Self {
+        match (image, found) {
+            (Image::Host, _) => Self::Host,
+            (Image::Recipe(recipe), _) => {
                 Self::Stored { name: recipe.name.clone(), digest: recipe.digest() }
             }
+            (image, Some(found)) => {
+                Self::Pulled { name: image.title(), digest: found.digest.clone() }
+            }
+            (image, None) => Self::Absent { name: image.title() },
         }
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use netarium_core::desired::{Note, desired};
 use netarium_core::feature::Feature;
+use netarium_core::image::Images;
 use netarium_core::model::{Model, Via};
 use netarium_core::nft;
 use netarium_core::object::{Id, Object, Objects};
@@ -75,7 +76,7 @@ fn every_lab_has_its_golden_plan() {
     for path in labs() {
         let (name, model) = model(&path);
         let features = Feature::ALL.into_iter().collect();
-        let objects = desired(&model, &features, &outside()).unwrap().objects;
+        let objects = desired(&model, &features, &outside(), &Images::new()).unwrap().objects;
         let mut text = String::new();
         for step in diff(&objects, &Objects::default()) {
             match step.object() {
@@ -117,10 +118,10 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
     let (_, model) =
         model(&labs().into_iter().find(|it| it.ends_with("site-to-site/lab.yaml")).unwrap());
     let poor = [Feature::Bridge, Feature::Veth, Feature::Tun].into_iter().collect();
-    let wanted = desired(&model, &poor, &outside()).unwrap();
+    let wanted = desired(&model, &poor, &outside(), &Images::new()).unwrap();
     assert_eq!(wanted.notes, [Note::BridgeForMacvlan, Note::UserspaceEsp]);
     let bare = [Feature::Ipv6].into_iter().collect();
-    let refused: Vec<String> = desired(&model, &bare, &Outside::default())
+    let refused: Vec<String> = desired(&model, &bare, &Outside::default(), &Images::new())
         .unwrap_err()
         .iter()
         .map(ToString::to_string)
@@ -131,7 +132,11 @@ fn a_kernel_that_lacks_features_gets_fallbacks_that_are_said() {
 
     let model = load(include_bytes!("every-key.yaml"), "other").unwrap();
     let refused = |model: &Model| -> Vec<String> {
-        desired(model, &poor, &outside()).unwrap_err().iter().map(ToString::to_string).collect()
+        desired(model, &poor, &outside(), &Images::new())
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     };
     let first = "tunnel chosen needs ESP, which this kernel lacks (for a daemon that encrypts, one must \
                  have an address of 10.9.0.0/16, which the tunnel carries)";
@@ -150,7 +155,7 @@ fn a_gateway_gets_the_routes_to_its_tunnels_that_the_daemon_does_not_make() {
     let features = Feature::ALL.into_iter().collect();
     // No route of these labs leads straight to an interface.
     let routes = |model: &Model| -> Vec<String> {
-        let objects = desired(model, &features, &outside()).unwrap().objects;
+        let objects = desired(model, &features, &outside(), &Images::new()).unwrap().objects;
         let routes = objects.iter().filter_map(|(_, it)| match it {
             Object::Route(it) => Some((&it.node, it.to, it.via.clone())),
             _ => None,
@@ -184,7 +189,7 @@ fn a_gateway_gets_the_routes_to_its_tunnels_that_the_daemon_does_not_make() {
 #[test]
 fn a_tunnel_past_a_gateway_without_an_address_in_it_is_refused_in_user_space() {
     let user_space = Feature::ALL.into_iter().filter(|it| *it != Feature::Esp).collect();
-    let refused = desired(&deep_sites(), &user_space, &outside()).unwrap_err();
+    let refused = desired(&deep_sites(), &user_space, &outside(), &Images::new()).unwrap_err();
     let expected = "tunnel sites needs ESP, which this kernel lacks (for a daemon that encrypts, \
                     gateway-a must have an address of 10.1.0.0/16, which the tunnel carries)";
     assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
@@ -195,7 +200,7 @@ fn a_way_out_is_what_the_host_makes_of_it() {
     let yaml = b"image: host\nnodes: {a: {uplink: true}, b: {publish: [8080:80, '[::1]:443/udp']}}";
     let model = load(yaml, "lab").unwrap();
     let features = Feature::ALL.into_iter().collect();
-    let made = |outside: &Outside| desired(&model, &features, outside);
+    let made = |outside: &Outside| desired(&model, &features, outside, &Images::new());
     let refused = made(&Outside::default()).unwrap_err();
     assert_eq!(
         refused[0].to_string(),
@@ -232,7 +237,7 @@ fn a_kernel_without_wireguard_gets_a_device_and_a_program_for_it() {
     let (_, model) =
         model(&labs().into_iter().find(|it| it.ends_with("wireguard/lab.yaml")).unwrap());
     let poor = Feature::ALL.into_iter().filter(|it| *it != Feature::Wireguard).collect();
-    let wanted = desired(&model, &poor, &Outside::default()).unwrap();
+    let wanted = desired(&model, &poor, &Outside::default(), &Images::new()).unwrap();
     assert_eq!(wanted.notes, [Note::UserspaceWireguard]);
     let ours: Vec<&Object> = wanted
         .objects
@@ -250,7 +255,7 @@ fn a_kernel_without_wireguard_gets_a_device_and_a_program_for_it() {
         .into_iter()
         .filter(|it| !matches!(it, Feature::Wireguard | Feature::Tun))
         .collect();
-    let refused = desired(&model, &none, &Outside::default()).unwrap_err();
+    let refused = desired(&model, &none, &Outside::default(), &Images::new()).unwrap_err();
     let said = "tunnel a-to-cloud needs WireGuard or TUN, which this kernel lacks";
     assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), [said]);
 }
@@ -261,7 +266,7 @@ fn every_key_resolves_to_its_golden_model() {
     let json = serde_json::to_string_pretty(&model).unwrap();
     settings().bind(|| insta::assert_snapshot!("every-key", json));
     let features = Feature::ALL.into_iter().collect();
-    let objects = desired(&model, &features, &outside()).unwrap().objects;
+    let objects = desired(&model, &features, &outside(), &Images::new()).unwrap().objects;
     let first = model.nodes.keys().next().unwrap().clone();
     let Some(Object::Firewall(firewall)) = objects.get(&Id::Firewall(first)) else { panic!() };
     let firewall = nft::placement(nft::Table::First, &firewall.text);

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netarium_core::desired::{Desired, desired};
+use netarium_core::image::Images;
 use netarium_core::model::{Image, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Objects};
@@ -313,7 +314,9 @@ impl Lab {
     async fn desired(&self, model: &Model) -> Result<Desired> {
         let features = features(&self.data).await.map_err(LabError::Features)?;
         let outside = outside(model).map_err(LabError::Outside)?;
-        programs::check(desired(model, &features, &outside).map_err(LabError::Refused)?)
+        programs::check(
+            desired(model, &features, &outside, &Images::new()).map_err(LabError::Refused)?,
+        )
     }
 
     /// What is there. Nothing, if the lab has no keeper: everything in a lab ends with that.

@@ -142,6 +142,7 @@ pub(crate) async fn plan(context: &Context, word: Option<&str>) -> anyhow::Resul
 mod tests {
     use netarium_core::desired::desired;
     use netarium_core::feature::Feature;
+    use netarium_core::image::Images;
     use netarium_core::name::Name;
     use netarium_core::object::{Object, Objects};
     use netarium_core::plan::diff;
@@ -157,6 +158,7 @@ mod tests {
             &model,
             &[Feature::Bridge, Feature::Veth].into_iter().collect(),
             &Outside::default(),
+            &Images::new(),
         )
         .unwrap()
         .objects

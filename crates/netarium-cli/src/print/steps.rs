@@ -225,16 +225,15 @@ fn days(days: u32) -> usize {
 
 /// An image, by the name that people call it.
 pub(crate) fn image(image: &Image) -> String {
-    match image {
-        Image::Host => "host".to_owned(),
-        Image::Recipe(recipe) => recipe.name.to_string(),
-    }
+    image.title()
 }
 
 fn image_ref(image: &ImageRef) -> String {
     match image {
         ImageRef::Host => "image host".to_owned(),
         ImageRef::Stored { name, .. } => format!("image {name}"),
+        ImageRef::Pulled { name, .. } => format!("image {name}"),
+        ImageRef::Absent { name } => format!("image {name}, which is still to be had"),
     }
 }
 
@@ -271,6 +270,7 @@ fn via(via: &Via) -> String {
 mod tests {
     use netarium_core::desired::desired;
     use netarium_core::feature::Feature;
+    use netarium_core::image::Images;
     use netarium_core::object::Objects;
     use netarium_core::plan::diff;
     use netarium_core::uplink::Outside;
@@ -283,6 +283,7 @@ mod tests {
             &model,
             &[Feature::Bridge, Feature::Veth].into_iter().collect(),
             &Outside::default(),
+            &Images::new(),
         )
         .unwrap()
         .objects

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use netarium_core::desired::desired;
 use netarium_core::feature::{Feature, Features};
+use netarium_core::image::Images;
 use netarium_core::object::Objects;
 use netarium_core::plan::diff;
 use netarium_core::resolve::load;
@@ -27,7 +28,7 @@ pub fn thousand_nodes(runs: NonZeroU32) -> Figure {
     let millis = (0..runs.get()).map(|_| {
         let began = Instant::now();
         let model = load(text.as_bytes(), "thousand").expect("this lab has no mistakes");
-        let goal = desired(&model, &features, &Outside::default())
+        let goal = desired(&model, &features, &Outside::default(), &Images::new())
             .expect("all features are there")
             .objects;
         let steps = diff(&goal, &Objects::default());

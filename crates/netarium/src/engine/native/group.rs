@@ -67,6 +67,7 @@ fn first(number: usize, step: &Step) -> Group<'_> {
 mod tests {
     use netarium_core::desired::desired;
     use netarium_core::feature::Feature;
+    use netarium_core::image::Images;
     use netarium_core::object::Objects;
     use netarium_core::plan::diff;
     use netarium_core::uplink::Outside;
@@ -81,7 +82,7 @@ mod tests {
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
         let features = Feature::ALL.into_iter().collect();
         let steps = diff(
-            &desired(&model, &features, &Outside::default()).unwrap().objects,
+            &desired(&model, &features, &Outside::default(), &Images::new()).unwrap().objects,
             &Objects::default(),
         );
         let numbered: Vec<(usize, &Step)> = steps.iter().enumerate().collect();

@@ -180,6 +180,8 @@ fn lower_folder(images: &Path, image: &ImageRef) -> PathBuf {
     match image {
         ImageRef::Host => PathBuf::from("/"),
         ImageRef::Stored { digest, .. } => images.join(digest).join(crate::image::ROOTFS),
+        // Refused before a worker is started.
+        ImageRef::Pulled { .. } | ImageRef::Absent { .. } => images.to_owned(),
     }
 }
 
