@@ -47,6 +47,13 @@ pub enum Source {
     Refused(String),
 }
 
+impl Source {
+    /// Whether it is a file.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
 /// Something in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

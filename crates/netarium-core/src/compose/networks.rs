@@ -9,7 +9,7 @@ use super::reader::{self, Keys, unsupported};
 use crate::model::Driver;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::spec::Word;
-use crate::spec::decode::{entries, list, number, without_repeats};
+use crate::spec::decode::{entries, list, number, truth, without_repeats};
 use crate::spec::tree::{Tree, Value};
 
 /// The network of every service that names none.
@@ -110,9 +110,9 @@ fn read_one(key: &Word, tree: &Tree, problems: &mut Problems) -> Network {
         network.pools = pools(tree, problems);
     }
     let has_ipv6 = network.pools.iter().any(|pool| pool.subnet.addr().is_ipv6());
-    let is_off = keys.is_false("enable_ipv6", problems);
-    network.ipv6 = keys.is_true("enable_ipv6", problems) || (has_ipv6 && !is_off);
-    if is_off {
+    let asked = keys.take("enable_ipv6").and_then(|it| truth("enable_ipv6", it, problems));
+    network.ipv6 = asked.map_or(has_ipv6, |asked| asked.value);
+    if !network.ipv6 {
         network.pools.retain(|pool| pool.subnet.addr().is_ipv4());
     }
     if let Some(tree) = keys.take("driver_opts") {

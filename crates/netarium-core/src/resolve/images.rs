@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::names;
 use crate::compose::Given;
+use crate::image::{Platform, Reference};
 use crate::model::{Image, Recipe};
 use crate::name::Name;
 use crate::problem::{Problem, Problems};
@@ -11,6 +12,9 @@ use crate::spec::{self, Spec, Word};
 
 /// The Debian release of an image that names none.
 const SUITE: &str = "bookworm";
+
+/// What stands before the name of an image that Docker has.
+const DOCKER_DAEMON: &str = "docker-daemon:";
 
 /// What the built-in image `base` has: what people reach for in a network lab.
 pub const BASE_PACKAGES: [&str; 19] = [
@@ -86,10 +90,28 @@ impl Images {
     }
 }
 
-/// The image of a node of a Compose file.
+/// The image of a node of a Compose file: the name of one in a registry, whatever images of that name
+/// there are besides.
 pub(super) fn foreign(given: &Given, problems: &mut Problems) -> Option<Image> {
+    let platform = given.platform.as_ref().and_then(|word| match word.parse::<Platform>() {
+        Ok(platform) => Some(platform),
+        Err(error) => {
+            let problem = Problem::new(error.to_string()).at(word.place).hint(error.hint());
+            problems.add(problem);
+            None
+        }
+    });
     let word = given.image.as_ref()?;
-    None
+    if let Some(name) = word.strip_prefix(DOCKER_DAEMON) {
+        return Some(Image::DockerDaemon { name: name.to_owned() });
+    }
+    match word.parse::<Reference>() {
+        Ok(reference) => Some(Image::Registry { reference, platform }),
+        Err(error) => {
+            problems.add(Problem::new(error.to_string()).at(word.place).hint(error.hint()));
+            None
+        }
+    }
 }
 
 /// The built-in image, and those that a lab file tells how to make, whether a node uses them or not.

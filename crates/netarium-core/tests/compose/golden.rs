@@ -1,0 +1,1 @@
+//! Compose files as people write them, to their golden models.
