@@ -39,7 +39,8 @@ pub enum Request {
     /// Start a service, in place of one with the same name. Answered with [`Reply::Done`] as soon
     /// as it is taken over, before it is ready.
     Start(Service),
-    /// Stop a service and forget it: SIGTERM, then SIGKILL. Answered when it has ended.
+    /// Stop a service and forget it: SIGTERM or the signal that it says, then SIGKILL. Answered when
+    /// it has ended.
     Stop(Name),
     /// Tell how the services are. Answered with [`Reply::Services`].
     Status,
@@ -135,6 +136,8 @@ pub enum ServiceState {
     Starting,
     /// It runs and is ready.
     Ready,
+    /// It runs, but the program that is to tell whether it is well says no, or nothing; why.
+    Unhealthy(String),
     /// It has ended with status 0 and is not to be restarted.
     Done,
     /// It has ended otherwise, or could not be started; the reason, with the last thing seen.

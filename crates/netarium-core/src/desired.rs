@@ -3,6 +3,7 @@
 //! Where a feature is missing the fallback is chosen here, and said in a [`Note`]; where there is
 //! none, the lab is refused before anything is made.
 
+mod main;
 mod names;
 mod tunnels;
 mod wireguard;
@@ -325,12 +326,9 @@ fn add_node(
         }));
     }
     objects.insert(Object::Init(Init { node: name.clone() }));
-    for service in &node.services {
-        objects.insert(Object::Service(NodeService {
-            node: name.clone(),
-            service: service.clone(),
-            reads: vec![],
-        }));
+    for service in main::services(node, found.map(|it| &it.config)) {
+        let node = name.clone();
+        objects.insert(Object::Service(NodeService { node, service, reads: vec![] }));
     }
 }
 

@@ -12,6 +12,7 @@
 pub mod address;
 pub mod image;
 pub mod name;
+pub mod signal;
 pub mod source;
 pub mod user;
 

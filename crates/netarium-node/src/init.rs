@@ -5,7 +5,9 @@
 //! due, and never for anything else. What to do is decided in [`services`]. It starts inside the
 //! node, with the rights that services may have, and can give them no others.
 
+mod checkups;
 mod conversation;
+mod health;
 mod logs;
 mod programs;
 mod questions;
@@ -19,13 +21,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use netarium_core::control::{CONTROL_FD, Exit, LOGS_FD, Reply, Request};
-use netarium_core::model::Service;
+use netarium_core::control::{CONTROL_FD, Exit, LOGS_FD, Reply, Request, Run};
+use netarium_core::model::{Health, MAIN, Service};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
+use self::checkups::{Checkups, Finding};
 use self::conversation::{Conversation, Received, Wait};
 use self::programs::{Input, LaunchError, Program, launch};
 use self::questions::Questions;
@@ -69,10 +72,13 @@ struct Init {
     nothing: OwnedFd,
     services: Services,
     questions: Questions,
+    checkups: Checkups,
     runs: Runs,
     conversations: BTreeMap<u64, Conversation>,
     next_conversation: u64,
     listen_from: Duration,
+    /// Whether the node is being shut down.
+    closing: bool,
     /// When everything is killed that has not ended yet.
     kill_at: Option<Duration>,
 }
@@ -100,10 +106,12 @@ impl Init {
             nothing,
             services: Services::default(),
             questions: Questions::default(),
+            checkups: Checkups::default(),
             runs: Runs::default(),
             conversations: BTreeMap::new(),
             next_conversation: 0,
             listen_from: Duration::ZERO,
+            closing: false,
             kill_at: None,
         })
     }
@@ -121,7 +129,11 @@ impl Init {
             self.handle(Event::Time);
             let now = self.now();
             self.runs.go_on(now);
+            self.checkups.listen();
             self.answer_settled();
+            if self.closing && self.kill_at.is_none() && !self.services.takes_leave() {
+                self.close_all();
+            }
             if self.kill_at.is_some() && self.is_over(now) {
                 return ExitCode::SUCCESS;
             }
@@ -144,6 +156,7 @@ impl Init {
             vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.listener, listened)];
         let sockets = self.conversations.values();
         watched.extend(sockets.map(|talk| PollFd::new(&talk.socket, PollFlags::IN)));
+        watched.extend(self.checkups.outputs().map(|it| PollFd::new(it, PollFlags::IN)));
         // Interrupted or out of memory: nothing is ready then, and the loop comes here again.
         let some = poll(&mut watched, timeout.as_ref()).is_ok_and(|count| count > 0);
         let is_ready = |fd: &PollFd<'_>| some && !fd.revents().is_empty();
@@ -172,9 +185,12 @@ impl Init {
         let exit = kernel::exit_of(pid);
         if let Some(name) = self.services.name_of(pid).cloned() {
             self.questions.forget(&name);
+            self.checkups.abandon(&name);
             let failed = exit != Exit::Code(0);
             let last_words = failed.then(|| logs::last_words(&self.logs, &name)).flatten();
             self.handle(Event::Ended { pid, exit, last_words });
+        } else if let Some(Finding { name, run, fault }) = self.checkups.ended(pid, exit) {
+            self.handle(Event::Checked { name, run, fault });
         } else if let Some(id) = self.runs.ended(pid) {
             self.reply(id, &Reply::Exited(exit), None);
         }
@@ -193,11 +209,23 @@ impl Init {
                         let ready = self.questions.ask(&name, &ready);
                         events.push(Event::Asked { name, ready });
                     }
+                    Action::Check(service, health, run) => {
+                        events.extend(self.check(&service, &health, run));
+                    }
+                    Action::EndCheck(name) => self.checkups.kill(&name),
                     Action::Signal { pid, signal } => kernel::signal_group(pid, signal),
+                    Action::Tell { pid, signal } => kernel::signal_process(pid, signal),
                     Action::Gone(name) => self.answer(&Wait::Gone(name)),
                 }
             }
         }
+    }
+
+    /// Starts the check of a service; what is to be said at once if it does not start.
+    fn check(&mut self, service: &Service, health: &Health, run: u32) -> Option<Event> {
+        let started = self.checkups.start(service, health, run, self.nothing.as_fd());
+        let fault = Some(started.err()?.to_string());
+        Some(Event::Checked { name: service.name.clone(), run, fault })
     }
 
     fn launch(&self, service: &Service) -> Event {
@@ -209,6 +237,11 @@ impl Init {
                 return Event::NotLaunched { name, reason, obstacle: Obstacle::Passing };
             }
         };
+        if name.as_str() == MAIN {
+            // Engines make the folder that an image or Compose file names; that there is none is told
+            // by the launch.
+            std::fs::create_dir_all(&service.folder).ok();
+        }
         let launched = launch(&Program {
             argv: &service.run,
             environment: &service.environment,
@@ -259,16 +292,18 @@ impl Init {
 
     fn obey(&mut self, id: u64, request: Request, descriptors: &[OwnedFd]) {
         match request {
-            Request::Start(_) | Request::Run(_) if self.kill_at.is_some() => {
+            Request::Start(_) | Request::Run(_) if self.closing => {
                 self.reply(id, &Reply::Refused("the node is being shut down".to_owned()), None);
             }
             Request::Start(service) => {
                 self.reply(id, &Reply::Done, None);
                 self.questions.forget(&service.name);
+                self.checkups.abandon(&service.name);
                 self.handle(Event::Start(service));
             }
             Request::Stop(name) if self.services.has(&name) => {
                 self.wait_for(id, Wait::Gone(name.clone()));
+                self.checkups.abandon(&name);
                 self.handle(Event::Stop(name));
             }
             Request::Stop(name) => {
@@ -276,7 +311,7 @@ impl Init {
             }
             Request::Status => self.reply(id, &Reply::Services(self.services.status()), None),
             Request::Settled => self.wait_for(id, Wait::Settled),
-            Request::Run(run) => match self.runs.start(id, &run, descriptors) {
+            Request::Run(run) => match self.runs.start(id, &self.as_in_main(run), descriptors) {
                 Ok(running) => {
                     let reply = Reply::Running { pid: running.pid };
                     let terminal = running.terminal.as_ref().map(AsFd::as_fd);
@@ -295,6 +330,16 @@ impl Init {
                 self.reply(id, &Reply::Refused(format!("there is no signal {signal}")), None);
             }
         }
+    }
+
+    /// What people run has the environment of the node's own program, if it has one: an image's
+    /// `PATH` leads to its programs.
+    fn as_in_main(&self, mut run: Run) -> Run {
+        let main = self.services.environment_of(MAIN).into_iter().flatten();
+        let mut environment: BTreeMap<_, _> =
+            main.map(|(name, value)| (name.clone(), value.clone())).collect();
+        environment.append(&mut run.environment);
+        Run { environment, ..run }
     }
 
     fn wait_for(&mut self, id: u64, wait: Wait) {
@@ -338,11 +383,17 @@ impl Init {
         self.runs.leave(now, id);
     }
 
-    /// Begins to shut the node down.
+    /// Begins to shut the node down: first the services that say how they are stopped, then the
+    /// rest.
     fn close(&mut self) {
-        if self.kill_at.is_some() {
-            return;
+        if !self.closing {
+            self.closing = true;
+            self.checkups.abandon_all();
+            self.handle(Event::Farewell);
         }
+    }
+
+    fn close_all(&mut self) {
         self.kill_at = Some(self.now() + GRACE);
         // A shell on a terminal does not listen to SIGTERM.
         self.runs.pids().for_each(|pid| kernel::signal_group(pid, libc::SIGHUP));

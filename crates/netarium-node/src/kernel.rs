@@ -153,6 +153,14 @@ pub(crate) fn signal_group(pid: u32, signal: i32) {
     }
 }
 
+/// Sends a signal to a process and nobody else.
+pub(crate) fn signal_process(pid: u32, signal: i32) {
+    match i32::try_from(pid) {
+        Ok(pid) if pid > 1 => send_signal(pid, signal),
+        _ => {}
+    }
+}
+
 /// Sets an option of a socket.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ mod echo;
 mod http;
 mod ping;
 mod refusal;
+mod target;
 mod token;
 mod transfer;
 mod udp;
@@ -24,6 +25,7 @@ use netarium_core::outcome::Outcome;
 use serde::Serialize;
 
 use self::arguments::{Arguments, UsageError};
+use self::target::Target;
 
 /// What is printed for people who ask.
 const HELP: &str = "\
@@ -71,10 +73,8 @@ fn dispatch(words: &[OsString]) -> Result<ExitCode, UsageError> {
         arguments.next("a command: ping, tcp, udp, http, http-echo, capture, watch or transfer")?;
     match command.as_str() {
         "ping" => Ok(print_outcome(&ping::run(&ping::Ping::from_arguments(&mut arguments)?))),
-        "tcp" => {
-            Ok(print_outcome(&connection::run(&connection::Tcp::from_arguments(&mut arguments)?)))
-        }
-        "udp" => Ok(print_outcome(&udp::run(&udp::Udp::from_arguments(&mut arguments)?))),
+        "tcp" => Ok(print_outcome(&connection::run(&Target::from_arguments(&mut arguments)?))),
+        "udp" => Ok(print_outcome(&udp::run(&Target::from_arguments(&mut arguments)?))),
         "http" => Ok(print_outcome(&http::run(&http::Get::from_arguments(&mut arguments)?))),
         "http-echo" => Ok(echo::run(&echo::Settings::from_arguments(&mut arguments)?)),
         "capture" => Ok(capture::run(&capture::Place::from_arguments(&mut arguments)?)),

@@ -56,14 +56,16 @@ fn a_service_runs_with_exactly_its_own_environment_and_descriptors() {
 }
 
 #[test]
-fn a_service_leads_a_session_of_its_own() {
+fn a_service_leads_a_group_of_its_own_in_the_session_of_its_node() {
     let node = Node::start();
-    node.start_service(&shell("app", "cut -d' ' -f1,5,6 /proc/self/stat; exec sleep 1000"));
+    let line = "cut -d' ' -f5,6 /proc/self/stat; cut -d' ' -f6 /proc/$PPID/stat; exec sleep 1000";
+    node.start_service(&shell("app", line));
     node.wait_for("app", &ServiceState::Ready);
     let pid = node.status("app").pid.unwrap();
-    wait_until("it has written", || !node.log("app").is_empty());
+    wait_until("it has written", || node.log("app").lines().count() == 2);
     let log = node.log("app");
-    assert!(log.trim_end().ends_with(&format!(" {pid} {pid}")), "{log}");
+    let (group_and_session, session_of_init) = log.trim_end().split_once('\n').unwrap();
+    assert_eq!(group_and_session, format!("{pid} {session_of_init}"));
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn service_line(status: &ServiceStatus) -> (String, anstyle::Style) {
         ServiceState::Done => ("done".to_owned(), DIM),
         ServiceState::Waiting => ("waiting".to_owned(), WARN),
         ServiceState::Starting => ("starting".to_owned(), WARN),
+        ServiceState::Unhealthy(reason) => (format!("unhealthy: {reason}"), BAD),
         ServiceState::Failed(reason) => (format!("failed: {reason}"), BAD),
     };
     let restarts = match status.restarts {

@@ -75,10 +75,15 @@ fn describe(lab: &Lab, status: &Status) -> String {
              `netarium up {name}` brings it up again"
         ),
         State::Up if is_healthy(status) => format!("lab {name} is up and {GOOD}healthy{GOOD:#}"),
-        State::Up => format!(
-            "lab {name} is up and {BAD}not healthy{BAD:#}; `netarium up {name}` repairs it\n{}",
-            differences(status).render(2)
-        ),
+        State::Up => {
+            // What is only not ready, or unhealthy, is not made anew.
+            let advice = match status.steps.is_empty() {
+                true => String::new(),
+                false => format!("; `netarium up {name}` repairs it"),
+            };
+            let table = differences(status).render(2);
+            format!("lab {name} is up and {BAD}not healthy{BAD:#}{advice}\n{table}")
+        }
     }
 }
 
@@ -140,28 +145,16 @@ pub(crate) async fn plan(context: &Context, word: Option<&str>) -> anyhow::Resul
 
 #[cfg(test)]
 mod tests {
-    use netarium_core::desired::desired;
-    use netarium_core::feature::Feature;
-    use netarium_core::image::Images;
     use netarium_core::name::Name;
     use netarium_core::object::{Object, Objects};
     use netarium_core::plan::diff;
-    use netarium_core::uplink::Outside;
 
     use super::*;
 
     fn objects() -> Objects {
         let text = "image: host\nsegments: {lan: {prefix: 10.0.0.0/24, driver: bridge}}\nnodes:\n  \
                     alice: {interfaces: {lan: 10.0.0.1}}\n  bob: {interfaces: {lan: 10.0.0.2}}\n";
-        let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
-        desired(
-            &model,
-            &[Feature::Bridge, Feature::Veth].into_iter().collect(),
-            &Outside::default(),
-            &Images::new(),
-        )
-        .unwrap()
-        .objects
+        steps::tests::objects(text)
     }
 
     fn shown(observed: &Objects, findings: Vec<(Id, String)>) -> String {

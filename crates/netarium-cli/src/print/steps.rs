@@ -267,7 +267,7 @@ fn via(via: &Via) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use netarium_core::desired::desired;
     use netarium_core::feature::Feature;
     use netarium_core::image::Images;
@@ -277,7 +277,8 @@ mod tests {
 
     use super::*;
 
-    fn objects(text: &str) -> Objects {
+    /// What must exist for a lab file, where the kernel has bridges only.
+    pub(crate) fn objects(text: &str) -> Objects {
         let model = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap();
         desired(
             &model,

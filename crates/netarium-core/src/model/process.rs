@@ -2,9 +2,11 @@
 //! [`crate::model`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Healthcheck;
 use crate::name::Name;
 use crate::user::User;
 
@@ -112,16 +114,21 @@ pub struct HealthChange {
 
 impl HealthChange {
     /// What comes of an image's health check; `None` if nobody says what is run.
-    pub fn of(&self, image: Option<&Health>) -> Option<Health> {
-        let run = self.run.clone().or_else(|| image.map(|it| it.run.clone()))?;
-        let base = image.cloned().unwrap_or_else(|| Health::of(vec![]));
+    pub fn of(&self, image: Option<&Healthcheck>) -> Option<Health> {
+        let run = self.run.as_ref().or(image.map(|it| &it.run))?;
+        let usual = Health::of(run.clone());
+        let time = |own: Option<u32>, get: fn(&Healthcheck) -> Option<Duration>, usual: u32| {
+            let millis = |it: Duration| u32::try_from(it.as_millis()).unwrap_or(u32::MAX).max(1);
+            own.or_else(|| image.and_then(get).map(millis)).unwrap_or(usual)
+        };
+        let retries = self.retries.or_else(|| image.and_then(|it| it.retries));
         Some(Health {
-            run,
-            interval: self.interval.unwrap_or(base.interval),
-            timeout: self.timeout.unwrap_or(base.timeout),
-            retries: self.retries.unwrap_or(base.retries),
-            start_period: self.start_period.unwrap_or(base.start_period),
-            start_interval: self.start_interval.unwrap_or(base.start_interval),
+            interval: time(self.interval, |it| it.interval, usual.interval),
+            timeout: time(self.timeout, |it| it.timeout, usual.timeout),
+            retries: retries.unwrap_or(usual.retries),
+            start_period: time(self.start_period, |it| it.start_period, usual.start_period),
+            start_interval: self.start_interval.unwrap_or(usual.start_interval),
+            run: usual.run,
         })
     }
 }

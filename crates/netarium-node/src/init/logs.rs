@@ -34,7 +34,8 @@ fn file(service: &Name) -> String {
     format!("{service}.log")
 }
 
-fn last_line(text: &str) -> Option<String> {
+/// The last line with something on it, without what a terminal would act upon.
+pub(super) fn last_line(text: &str) -> Option<String> {
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
     Some(line.chars().filter(|letter| !letter.is_control()).collect())
 }

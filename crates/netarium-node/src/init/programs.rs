@@ -17,7 +17,7 @@ use super::users;
 /// Where programs are looked for that are named without a slash.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A program to start, as leader of a session of its own.
+/// A program to start, as leader of a process group of its own, with a terminal also of a session.
 pub(crate) struct Program<'a> {
     /// The program and its arguments.
     pub argv: &'a [String],
@@ -223,7 +223,13 @@ fn become_program(prepared: &Prepared) -> (u8, i32) {
     // SAFETY: all pointers are to texts with a zero byte at their end, and to lists with a null
     // at theirs, which `prepared` keeps alive; the set of signals is filled in before it is used.
     unsafe {
-        libc::setsid();
+        // Only a session can have a controlling terminal. Without one, a session of its own would
+        // have the scheduler share out between this program and what it waits for (sched(7),
+        // autogroup).
+        match prepared.input {
+            Input::Terminal => libc::setsid(),
+            Input::Stream => libc::setpgid(0, 0),
+        };
         for (target, stream) in (0..).zip(prepared.streams) {
             if libc::dup2(stream, target) == -1 {
                 return (STREAMS, errno());

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use netarium_core::control::{Exit, ServiceState, ServiceStatus};
-use netarium_core::model::{Readiness, Restart, Service};
+use netarium_core::model::{Health, Readiness, Restart, Service};
 use netarium_core::name::Name;
+
+use super::health::{Deed, Verdict, Watch};
 
 /// The pause before a service is started again for the first time; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -23,7 +25,7 @@ const FAILURES: u32 = 5;
 const FIRST_QUESTION: Duration = Duration::from_millis(5);
 /// The longest pause between two such questions.
 const LONGEST_QUESTION: Duration = Duration::from_millis(100);
-/// How long a service may take to end after SIGTERM.
+/// How long a service may take to end after it was told to, if it says nothing else.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// Something that has happened.
@@ -39,10 +41,15 @@ pub(crate) enum Event {
     NotLaunched { name: Name, reason: String, obstacle: Obstacle },
     /// A service was asked whether it is ready.
     Asked { name: Name, ready: Answer },
+    /// The check of a service has ended; the process of the run that it was about, and why the
+    /// service is not well, if it is not.
+    Checked { name: Name, run: u32, fault: Option<String> },
     /// A process has ended; the last line it logged.
     Ended { pid: u32, exit: Exit, last_words: Option<String> },
     /// Time has passed.
     Time,
+    /// The node is about to be shut down: services that say how they are stopped are stopped so.
+    Farewell,
     /// The node is shut down: every service has been told to end, and none is started any more.
     Close,
 }
@@ -70,8 +77,14 @@ pub(crate) enum Action {
     Launch(Service),
     /// Find out whether it is ready, then say [`Event::Asked`].
     Ask(Name, Readiness),
+    /// Run the check of a service whose first process is this, then say [`Event::Checked`].
+    Check(Service, Health, u32),
+    /// End the check of a service that runs; that it has ended is to be said all the same.
+    EndCheck(Name),
     /// Send a signal to a process and its group.
     Signal { pid: u32, signal: i32 },
+    /// Send a signal to a process alone.
+    Tell { pid: u32, signal: i32 },
     /// Tell those who wait for it that this service has ended and is forgotten.
     Gone(Name),
 }
@@ -123,6 +136,8 @@ struct Run {
     ready: bool,
     ask_at: Option<Duration>,
     pause: Duration,
+    /// Its health, if a program tells that.
+    watch: Option<Watch>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -146,7 +161,9 @@ impl Services {
             Event::Ended { pid, exit, last_words } => {
                 self.ended(now, pid, exit, last_words.as_deref(), &mut actions);
             }
+            Event::Checked { name, run, fault } => self.checked(now, &name, run, fault),
             Event::Time => {}
+            Event::Farewell => self.say_farewell(now, &mut actions),
             Event::Close => self.close(now),
         }
         self.go_on(now, &mut actions);
@@ -178,6 +195,12 @@ impl Services {
     /// Whether there is a service of this name.
     pub(crate) fn has(&self, name: &Name) -> bool {
         self.entries.contains_key(name)
+    }
+
+    /// The environment of the service called `name`, if there is one.
+    pub(crate) fn environment_of(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        let entry = self.entries.iter().find(|(known, _)| known.as_str() == name);
+        entry.map(|(_, entry)| &entry.service.environment)
     }
 
     /// The name of the service that this process is the first of.
@@ -214,13 +237,19 @@ impl Services {
 
     fn launched(&mut self, now: Duration, name: &Name, pid: u32) {
         if let Some(entry) = self.entries.get_mut(name) {
-            let asks = !matches!(entry.service.ready, Readiness::Started | Readiness::Done);
+            let ready = &entry.service.ready;
+            let asks = matches!(ready, Readiness::Tcp(_) | Readiness::Unix(_) | Readiness::File(_));
+            let watch = match ready {
+                Readiness::Command(health) => Some(Watch::begin(now, health)),
+                _ => None,
+            };
             entry.phase = Phase::Running(Run {
                 pid,
                 since: now,
                 ready: entry.service.ready == Readiness::Started,
                 ask_at: asks.then_some(now),
                 pause: FIRST_QUESTION,
+                watch,
             });
         }
     }
@@ -249,6 +278,16 @@ impl Services {
                 run.ask_at = Some(now + run.pause);
                 run.pause = (run.pause * 2).min(LONGEST_QUESTION);
             }
+        }
+    }
+
+    /// What is said of an earlier run counts for nothing.
+    fn checked(&mut self, now: Duration, name: &Name, run: u32, fault: Option<String>) {
+        match self.entries.get_mut(name).map(|entry| &mut entry.phase) {
+            Some(Phase::Running(Run { pid, watch: Some(watch), .. })) if *pid == run => {
+                watch.heard(now, fault);
+            }
+            _ => {}
         }
     }
 
@@ -281,6 +320,18 @@ impl Services {
         }
     }
 
+    fn say_farewell(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let wishes = self.entries.values_mut().filter(|entry| !entry.service.stop.is_usual());
+        wishes.for_each(|entry| entry.end(now, Then::Forget, actions));
+        self.closing = true;
+    }
+
+    /// Whether one of those that say how they are stopped still runs.
+    pub(crate) fn takes_leave(&self) -> bool {
+        let runs = |entry: &Entry| entry.phase.pid().is_some() && !entry.service.stop.is_usual();
+        self.entries.values().any(runs)
+    }
+
     fn close(&mut self, now: Duration) {
         self.closing = true;
         for entry in self.entries.values_mut() {
@@ -310,6 +361,13 @@ impl Services {
                 Phase::Running(run) if run.ask_at.is_some_and(|at| at <= now) => {
                     run.ask_at = None;
                     actions.push(Action::Ask(name.clone(), entry.service.ready.clone()));
+                }
+                Phase::Running(Run { pid, watch: Some(watch), .. }) => {
+                    let Readiness::Command(health) = &entry.service.ready else { continue };
+                    actions.extend(watch.due(now).map(|deed| match deed {
+                        Deed::Run => Action::Check(entry.service.clone(), health.clone(), *pid),
+                        Deed::Kill => Action::EndCheck(name.clone()),
+                    }));
                 }
                 Phase::Stopping { pid, kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                     *kill_at = None;
@@ -343,6 +401,11 @@ impl Services {
                 None => ServiceState::Waiting,
             },
             Phase::Running(Run { ready: true, .. }) => ServiceState::Ready,
+            Phase::Running(Run { watch: Some(watch), .. }) => match watch.verdict() {
+                Verdict::Starting => ServiceState::Starting,
+                Verdict::Healthy => ServiceState::Ready,
+                Verdict::Unhealthy(fault) => ServiceState::Unhealthy(fault.clone()),
+            },
             Phase::Launching | Phase::Running(_) | Phase::Pausing { .. } => {
                 if entry.service.ready == Readiness::Done && entry.succeeded {
                     ServiceState::Ready
@@ -369,11 +432,19 @@ impl Services {
             seen.push(name);
             match self.entries.get(name).map(|needed| (&needed.phase, &needed.service)) {
                 Some((Phase::Failed(_), _)) => return Some(name),
+                Some((Phase::Running(run), _)) if run.is_unwell() => return Some(name),
                 Some((Phase::Waiting, service)) => open.extend(&service.after),
                 _ => {}
             }
         }
         None
+    }
+}
+
+impl Run {
+    fn is_unwell(&self) -> bool {
+        let verdict = self.watch.as_ref().map(Watch::verdict);
+        matches!(verdict, Some(Verdict::Unhealthy(_)))
     }
 }
 
@@ -388,9 +459,14 @@ impl Entry {
         match &mut self.phase {
             Phase::Stopping { then: old, .. } => *old = then,
             Phase::Running(Run { pid, .. }) => {
-                let pid = *pid;
-                actions.push(Action::Signal { pid, signal: libc::SIGTERM });
-                self.phase = Phase::Stopping { pid, kill_at: Some(now + GRACE), then };
+                let (pid, stop) = (*pid, &self.service.stop);
+                actions.push(match stop.signal {
+                    // As container engines do: who asks for a signal knows who gets it.
+                    Some(signal) => Action::Tell { pid, signal },
+                    None => Action::Signal { pid, signal: libc::SIGTERM },
+                });
+                let grace = stop.grace.map_or(GRACE, |it| Duration::from_millis(it.into()));
+                self.phase = Phase::Stopping { pid, kill_at: Some(now + grace), then };
             }
             _ => {}
         }
@@ -435,7 +511,7 @@ impl Phase {
 
     fn next(&self) -> Option<Duration> {
         match self {
-            Self::Running(run) => run.ask_at,
+            Self::Running(run) => run.ask_at.or_else(|| run.watch.as_ref()?.next()),
             Self::Pausing { until } => Some(*until),
             Self::Stopping { kill_at, .. } => *kill_at,
             _ => None,
@@ -450,7 +526,7 @@ fn pause_after(short_runs: u32) -> Duration {
 }
 
 /// How a program ended, in words.
-fn ending(exit: Exit) -> String {
+pub(super) fn ending(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("ended with status {code}"),
         Exit::Signal(signal) => format!("was ended by signal {signal}"),

@@ -154,6 +154,16 @@ pub(super) fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
 fn count(socket: &OwnedFd) -> io::Result<Capture> {
     let mut capture = Capture::default();
     let mut classifier = Classifier::default();
+    until_input_ends(socket, || take_all(socket, &mut classifier, &mut capture))?;
+    capture.dropped = dropped(socket)?;
+    Ok(capture)
+}
+
+/// Has all taken that comes to the socket, until standard input ends.
+pub(super) fn until_input_ends(
+    socket: &OwnedFd,
+    mut take_all: impl FnMut() -> io::Result<()>,
+) -> io::Result<()> {
     loop {
         let input = rustix::stdio::stdin();
         let mut watched = [PollFd::new(socket, PollFlags::IN), PollFd::new(&input, PollFlags::IN)];
@@ -165,10 +175,9 @@ fn count(socket: &OwnedFd) -> io::Result<Capture> {
         let told = !watched[1].revents().is_empty();
         let over = told && !matches!(rustix::io::read(input, &mut [0; 64]), Ok(1..));
         // Also after the end has come: what was sent before it is there by now.
-        take_all(socket, &mut classifier, &mut capture)?;
+        take_all()?;
         if over {
-            capture.dropped = dropped(socket)?;
-            return Ok(capture);
+            return Ok(());
         }
     }
 }

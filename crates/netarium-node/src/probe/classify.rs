@@ -96,11 +96,7 @@ impl Classifier {
 
 fn ipv4<'a>(ip: &LaxIpv4Slice<'a>) -> Packet<'a> {
     let header = ip.header();
-    let fragment = match (header.fragments_offset().value(), header.more_fragments()) {
-        (0, false) => Fragment::Whole,
-        (0, true) => Fragment::First,
-        _ => Fragment::Later,
-    };
+    let fragment = fragment(header.fragments_offset().value(), header.more_fragments());
     let id = PacketId {
         from: header.source_addr().into(),
         to: header.destination_addr().into(),
@@ -111,18 +107,23 @@ fn ipv4<'a>(ip: &LaxIpv4Slice<'a>) -> Packet<'a> {
     Packet { id, fragment, length, payload: ip.payload().payload }
 }
 
+/// Which part of a packet has this offset, and whether others come behind it.
+fn fragment(offset: u16, more: bool) -> Fragment {
+    match (offset, more) {
+        (0, false) => Fragment::Whole,
+        (0, true) => Fragment::First,
+        _ => Fragment::Later,
+    }
+}
+
 fn ipv6<'a>(ip: &LaxIpv6Slice<'a>) -> Packet<'a> {
     let header = ip.header();
-    let mut fragment = Fragment::Whole;
+    let mut which = Fragment::Whole;
     let mut number = 0;
     for extension in ip.extensions().clone() {
         if let Ipv6ExtensionSlice::Fragment(part) = extension {
             number = part.identification();
-            fragment = match (part.fragment_offset().value(), part.more_fragments()) {
-                (0, false) => Fragment::Whole,
-                (0, true) => Fragment::First,
-                _ => Fragment::Later,
-            };
+            which = fragment(part.fragment_offset().value(), part.more_fragments());
         }
     }
     let id = PacketId {
@@ -132,7 +133,7 @@ fn ipv6<'a>(ip: &LaxIpv6Slice<'a>) -> Packet<'a> {
         number,
     };
     let length = header.payload_length().into();
-    Packet { id, fragment, length, payload: ip.payload().payload }
+    Packet { id, fragment: which, length, payload: ip.payload().payload }
 }
 
 fn describe(packet: &Packet<'_>) -> (Kind, String) {

@@ -1,43 +1,20 @@
 //! A TCP connection, made without ever waiting longer than its deadline.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use netarium_core::outcome::{Outcome, Reached};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
-use super::arguments::{Arguments, UsageError};
 use super::deadline::{Deadline, Waited};
 use super::refusal;
+use super::target::Target;
 use super::token::Token;
 
-/// A connection to try.
-pub(crate) struct Tcp {
-    to: SocketAddr,
-    token: Option<Token>,
-    timeout: Duration,
-}
-
-impl Tcp {
-    /// Reads the arguments.
-    ///
-    /// # Errors
-    /// If they are wrong.
-    pub(crate) fn from_arguments(arguments: &mut Arguments) -> Result<Self, UsageError> {
-        let address: IpAddr = arguments.next_value("address")?;
-        let port: u16 = arguments.next_value("port")?;
-        let token = arguments.token()?;
-        let timeout = arguments.timeout()?;
-        arguments.end()?;
-        Ok(Self { to: (address, port).into(), token, timeout })
-    }
-}
-
 /// Tries it.
-pub(crate) fn run(tcp: &Tcp) -> Outcome {
+pub(super) fn run(tcp: &Target) -> Outcome {
     let deadline = Deadline::new(tcp.timeout);
     match open(tcp.to, tcp.token, &deadline) {
         Ok(_) => Outcome::Reached(Reached { millis: deadline.millis(), response: None }),

@@ -210,14 +210,7 @@ pub(super) enum Framing {
 /// If it is none, or will never be a whole one.
 pub(crate) fn response(mut bytes: &[u8], stream: Stream) -> Result<Option<Response>, HttpError> {
     loop {
-        let Some((head, rest)) = split_head(bytes) else {
-            return match stream {
-                _ if !could_be_http(bytes) => Err(HttpError::NotHttp),
-                Stream::Ended => Err(HttpError::Early),
-                Stream::Open if bytes.len() > LONGEST_HEAD => Err(HttpError::TooLong),
-                Stream::Open => Ok(None),
-            };
-        };
+        let Some((head, rest)) = whole_head(bytes, stream)? else { return Ok(None) };
         let (status, framing) = read_head(head)?;
         // Interim responses come before the real one (RFC 9110 section 15.2).
         if (100..200).contains(&status) {
@@ -238,17 +231,24 @@ pub(crate) fn response(mut bytes: &[u8], stream: Stream) -> Result<Option<Respon
 /// # Errors
 /// If it is none, or has another status.
 pub(super) fn head(bytes: &[u8], stream: Stream) -> Result<Option<(Framing, usize)>, HttpError> {
-    let Some((head, rest)) = split_head(bytes) else {
-        return match stream {
-            _ if !could_be_http(bytes) => Err(HttpError::NotHttp),
-            Stream::Ended => Err(HttpError::Early),
-            Stream::Open if bytes.len() > LONGEST_HEAD => Err(HttpError::TooLong),
-            Stream::Open => Ok(None),
-        };
-    };
+    let Some((head, rest)) = whole_head(bytes, stream)? else { return Ok(None) };
     match read_head(head)? {
         (200..300, framing) => Ok(Some((framing, rest.len()))),
         (status, _) => Err(HttpError::Status(status)),
+    }
+}
+
+/// The head of a message, and what comes after it.
+type Parts<'a> = (&'a [u8], &'a [u8]);
+
+/// The parts of a response, as soon as its head is whole. `None` if more is needed.
+fn whole_head(bytes: &[u8], stream: Stream) -> Result<Option<Parts<'_>>, HttpError> {
+    match (split_head(bytes), stream) {
+        (Some(parts), _) => Ok(Some(parts)),
+        _ if !could_be_http(bytes) => Err(HttpError::NotHttp),
+        (None, Stream::Ended) => Err(HttpError::Early),
+        (None, Stream::Open) if bytes.len() > LONGEST_HEAD => Err(HttpError::TooLong),
+        (None, Stream::Open) => Ok(None),
     }
 }
 
@@ -258,7 +258,7 @@ fn could_be_http(bytes: &[u8]) -> bool {
     bytes[..length] == start[..length]
 }
 
-fn split_head(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+fn split_head(bytes: &[u8]) -> Option<Parts<'_>> {
     let place = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     Some((&bytes[..place], &bytes[place + 4..]))
 }

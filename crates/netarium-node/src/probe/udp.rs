@@ -1,6 +1,6 @@
 //! A UDP datagram, sent again and again until something comes back.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -11,43 +11,21 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with,
 };
 
-use super::arguments::{Arguments, UsageError};
 use super::deadline::{Deadline, Waited};
 use super::refusal;
+use super::target::Target;
 use super::token::Token;
 
 /// How long between two datagrams.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What is asked.
-pub(crate) struct Udp {
-    to: SocketAddr,
-    token: Option<Token>,
-    timeout: Duration,
-}
-
-impl Udp {
-    /// Reads the arguments.
-    ///
-    /// # Errors
-    /// If they are wrong.
-    pub(crate) fn from_arguments(arguments: &mut Arguments) -> Result<Self, UsageError> {
-        let address: IpAddr = arguments.next_value("address")?;
-        let port: u16 = arguments.next_value("port")?;
-        let token = arguments.token()?;
-        let timeout = arguments.timeout()?;
-        arguments.end()?;
-        Ok(Self { to: (address, port).into(), token, timeout })
-    }
-}
-
 /// Asks. Whatever comes back is an answer.
-pub(crate) fn run(udp: &Udp) -> Outcome {
+pub(super) fn run(udp: &Target) -> Outcome {
     let deadline = Deadline::new(udp.timeout);
     exchange(udp, &deadline).unwrap_or_else(|outcome| outcome)
 }
 
-fn exchange(udp: &Udp, deadline: &Deadline) -> Result<Outcome, Outcome> {
+fn exchange(udp: &Target, deadline: &Deadline) -> Result<Outcome, Outcome> {
     let impossible = |errno: Errno| Outcome::Impossible(format!("cannot ask {}: {errno}", udp.to));
     let token = udp.token.map_or_else(Token::random, Ok).map_err(impossible)?;
     let socket = open(udp.to).map_err(|errno| failed(errno, None, udp.to))?;

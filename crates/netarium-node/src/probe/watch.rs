@@ -7,12 +7,11 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use netarium_core::outcome::{Arrival, Listening};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
 use super::arguments::{Arguments, UsageError};
-use super::capture::{Frames, bind, enlarge, keep};
+use super::capture::{Frames, bind, enlarge, keep, until_input_ends};
 use super::print;
 use super::token::Token;
 
@@ -57,22 +56,7 @@ fn listen() -> io::Result<OwnedFd> {
 
 fn watch(socket: &OwnedFd, token: Token) -> io::Result<()> {
     let mut told = BTreeSet::new();
-    loop {
-        let input = rustix::stdio::stdin();
-        let mut watched = [PollFd::new(socket, PollFlags::IN), PollFd::new(&input, PollFlags::IN)];
-        match poll(&mut watched, None) {
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        let over = !watched[1].revents().is_empty()
-            && !matches!(rustix::io::read(input, &mut [0; 64]), Ok(1..));
-        // Also after the end has come: what arrived before it is there by now.
-        take_all(socket, token, &mut told)?;
-        if over {
-            return Ok(());
-        }
-    }
+    until_input_ends(socket, || take_all(socket, token, &mut told))
 }
 
 fn take_all(socket: &OwnedFd, token: Token, told: &mut BTreeSet<Arrival>) -> io::Result<()> {

@@ -269,7 +269,10 @@ fn hear(gate: &mut UnixStream, expected: u8) -> Result<(), ChildError> {
 
 fn set_up(blueprint: &Blueprint) -> Result<(), ChildError> {
     become_root(blueprint.ids == 1)?;
-    rustix::process::setsid().map_err(io::Error::from)?;
+    // The session stays the one of who makes nodes: where the scheduler shares out by session
+    // (sched(7), autogroup), packets that go from node to node would wait at each for its turn. The
+    // group of processes does not: kill(2) reaches all of a group, in whatever node they are.
+    rustix::process::setpgid(None, None).map_err(io::Error::from)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::system::sethostname(blueprint.hostname.as_bytes()).map_err(io::Error::from)?;
     let ours = Ours {

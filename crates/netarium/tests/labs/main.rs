@@ -119,6 +119,7 @@ fn tests() -> Vec<Trial> {
             taking_down_what_is_not_up_does_nothing;
         node:
             a_node_has_its_own_ids_and_granted_capabilities_only
+            nodes_are_of_one_session_and_each_of_a_group_of_its_own
             a_node_cannot_mount_unshare_or_reach_the_machine
             a_node_is_called_by_its_own_name_and_knows_its_neighbours
             a_node_sees_its_own_devices_processes_and_interfaces_only

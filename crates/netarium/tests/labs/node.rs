@@ -46,6 +46,26 @@ pub(crate) fn a_node_has_its_own_ids_and_granted_capabilities_only() {
     lab.down();
 }
 
+pub(crate) fn nodes_are_of_one_session_and_each_of_a_group_of_its_own() {
+    let lab = TestLab::of_host("node-session", PAIR);
+    lab.up();
+    let group_and_session = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<String> =
+            stat.rsplit_once(") ").unwrap().1.split(' ').map(ToOwned::to_owned).collect();
+        (fields[2].clone(), fields[3].clone())
+    };
+    let [alice, bob] = ["alice", "bob"].map(|node| lab.init(node));
+    let (alices_group, session) = group_and_session(alice);
+    assert_eq!(group_and_session(bob), (bob.to_string(), session.clone()));
+    assert_eq!(alices_group, alice.to_string());
+    assert_ne!(group_and_session(std::process::id()).1, session, "it is not that of the caller");
+    // Nobody in a node is of the caller's terminal, nor can a signal to a group leave the node.
+    let inside = lab.sh("alice", "cut -d' ' -f5,6,7 /proc/1/stat");
+    assert_eq!(inside, "1 0 0\n");
+    lab.down();
+}
+
 /// Asserts what holds for the first process of a node, and for a program that is run in it.
 pub(crate) fn assert_confined(lab: &TestLab, node: &str) {
     let granted = GRANTED.iter().fold(0_u64, |all, bit| all | 1 << bit);

@@ -283,6 +283,11 @@ impl<'a> Look<'a> {
                 self.observation.broken.insert(Object::Service(recorded.clone()));
                 return None;
             }
+            // It is not started again by us: what it lacks may be elsewhere.
+            ServiceState::Unhealthy(reason) => {
+                self.note(&id, format!("it is unhealthy: {reason}"));
+                self.observation.unready.insert(recorded.node.clone());
+            }
             ServiceState::Waiting | ServiceState::Starting => {
                 self.note(&id, "it is not ready yet");
                 self.observation.unready.insert(recorded.node.clone());

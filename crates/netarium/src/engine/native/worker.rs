@@ -262,8 +262,12 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
     match inside().map_err(EnterError::Enter)? {
         Side::Parent(child) => Ok(Place::Outside(child)),
         Side::Child => {
+            let entered = |error: rustix::io::Errno| EnterError::Enter(error.into());
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-                .map_err(|error| EnterError::Enter(error.into()))?;
+                .map_err(entered)?;
+            // All nodes that are made here are of this session, which has no terminal and is not
+            // the caller's: the scheduler takes them as one group.
+            rustix::process::setsid().map_err(entered)?;
             Ok(Place::Inside { ids: map.count(), trees })
         }
     }

@@ -185,7 +185,14 @@ impl Apply<'_> {
                 }
                 Some((Reply::Services(services), _)) => {
                     for it in services {
-                        if let ServiceState::Failed(reason) = it.state {
+                        let reason = match it.state {
+                            ServiceState::Failed(reason) => Some(reason),
+                            ServiceState::Unhealthy(reason) => {
+                                Some(format!("it is unhealthy: {reason}"))
+                            }
+                            _ => None,
+                        };
+                        if let Some(reason) = reason {
                             let error = StepError::ServiceFailed(reason);
                             let service = it.service.name.to_string();
                             return Err(Failure::of(&error).while_doing(what(&service)));
