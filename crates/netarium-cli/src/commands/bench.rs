@@ -27,7 +27,8 @@ pub(crate) async fn bench(context: &Context, arguments: Bench) -> anyhow::Result
         return show(context, &memory(&lab)?);
     }
     if let ([_, _, ..], false) = (arguments.labs.as_slice(), arguments.cold) {
-        let files = arguments.labs.iter().map(|word| choose::file(&context.data, Some(word)));
+        let files =
+            arguments.labs.iter().map(|word| choose::file(&context.data, Some(word.as_str())));
         let files = files.collect::<anyhow::Result<Vec<_>>>()?;
         return show(context, &bench_together(&files, &context.data, runs, progress).await?);
     }

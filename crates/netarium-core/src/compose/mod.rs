@@ -115,6 +115,11 @@ pub fn is_one(text: &str) -> bool {
     has("services") && !has("nodes")
 }
 
+/// What the lab of a project without a name is called, that lies in a folder of this name.
+pub fn name_of_folder(folder: &str) -> String {
+    convert::plain_name(folder).unwrap_or_else(|| "lab".to_owned())
+}
+
 /// Reads a project.
 pub fn read(inputs: &Inputs) -> Outcome {
     project::read(inputs)
