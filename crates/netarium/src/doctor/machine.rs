@@ -11,6 +11,9 @@ use crate::linux::program::{Program, ProgramError};
 /// How much of the disk an image and its building take.
 const ENOUGH: u64 = 2 << 30;
 
+/// How many neighbours are enough: 128 nodes of a segment, each of which talks to all others.
+const ENOUGH_NEIGHBOURS: u32 = 16_384;
+
 /// Whether the device file of TUN devices can be opened by this user.
 pub(super) fn tun() -> Finding {
     let path = "/dev/net/tun";
@@ -86,6 +89,28 @@ pub(super) fn limits() -> [Finding; 3] {
     ]
 }
 
+/// How many neighbours all namespaces together may know (arp(7)); of those above, packets are lost.
+/// Nothing where only the first namespaces of the machine are told.
+pub(super) fn neighbours() -> Option<Finding> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").ok()?;
+    Some(judge_neighbours(text.trim().parse().ok()?))
+}
+
+fn judge_neighbours(most: u32) -> Finding {
+    let detail = format!("at most {most}, of all labs together");
+    if most >= ENOUGH_NEIGHBOURS {
+        return Finding::present("neighbours", detail);
+    }
+    // On a segment each of its nodes may know all others.
+    let nodes = f64::from(most).sqrt().floor();
+    let lost =
+        format!("{detail}: packets are lost where more than {nodes} nodes of a segment all talk");
+    Finding::of("neighbours", State::Warning, lost).hint(format!(
+        "as root: sysctl net.ipv4.neigh.default.gc_thresh3={ENOUGH_NEIGHBOURS} \
+         net.ipv6.neigh.default.gc_thresh3={ENOUGH_NEIGHBOURS}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +119,17 @@ mod tests {
     fn the_disk_of_a_folder_that_is_not_there_yet_is_examined() {
         let finding = disk(Path::new("/not/there/yet"));
         assert!(finding.detail.ends_with(" MB free at /not/there/yet"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_table_of_neighbours_that_a_lab_could_overflow_is_warned_of() {
+        let finding = judge_neighbours(1024);
+        assert_eq!(finding.state, State::Warning);
+        assert!(
+            finding.detail.ends_with("more than 32 nodes of a segment all talk"),
+            "{finding:?}"
+        );
+        assert_eq!(judge_neighbours(ENOUGH_NEIGHBOURS).state, State::Present);
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub async fn examine(data: &DataFolder) -> Vec<Finding> {
     all.push(machine::disk(data.path()));
     all.append(&mut findings);
     all.extend(machine::limits());
+    all.extend(machine::neighbours());
     all
 }
 

@@ -306,11 +306,19 @@ impl Store {
         lock: &File,
         report: &(dyn Fn(ImageEvent) + Sync),
     ) -> Result<(), ImageError> {
-        match &self.builder {
+        let made = match &self.builder {
             Builder::Mmdebstrap => build::build(&self.folder, recipe, lock, report).await,
             #[cfg(test)]
             Builder::Fake(builds) => tests::fake_build(self, recipe, builds).await,
+        };
+        let digest = recipe.digest();
+        // A stage that was lost may still hold the lock while it cleans up.
+        let lost = matches!(made, Err(ImageError::Stage { .. }));
+        if made.is_err() && !lost && !self.has(&digest) {
+            // The failure is what is to be told; the file would only be in the way.
+            fs::remove_file(self.lock_path(&digest)).ok();
         }
+        made
     }
 
     /// Locks an image for building or removing, and waits for others who do that.
