@@ -97,7 +97,7 @@ pub struct Problem {
     /// What is wrong.
     pub message: String,
     /// The words at fault as they are written, no more than one line.
-    pub words: Option<String>,
+    pub words: Option<Box<str>>,
     /// What to do about it.
     pub hint: Option<String>,
     /// What else has to do with it.
@@ -243,7 +243,7 @@ fn in_order(mut found: Vec<Problem>, texts: &impl Texts) -> Vec<Problem> {
     for problem in &mut found {
         let text = |place: Place| texts.text(place.file)?.get(place.range());
         let words = problem.place.and_then(text);
-        problem.words = words.and_then(|text| text.lines().next()).map(str::to_owned);
+        problem.words = words.and_then(|text| text.lines().next()).map(Box::from);
     }
     found
 }

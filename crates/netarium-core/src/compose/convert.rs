@@ -403,7 +403,7 @@ fn after(
 }
 
 /// Where services wait for each other, each for the next.
-pub(super) fn circle<'s>(services: &'s [Service]) -> Option<(Vec<&'s str>, Place)> {
+pub(super) fn circle(services: &[Service]) -> Option<(Vec<&str>, Place)> {
     let by_key: BTreeMap<&str, &Service> =
         services.iter().map(|service| (service.key.value.as_str(), service)).collect();
     let mut done: BTreeSet<&str> = BTreeSet::new();

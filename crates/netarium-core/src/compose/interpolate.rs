@@ -56,9 +56,10 @@ impl Variables {
         match &mut tree.value {
             Value::Nothing => {}
             Value::Scalar(text) if text.contains('$') => {
-                if let Some(filled) = self.expand(text, tree.place, problems) {
-                    *text = filled;
-                }
+                tree.value = match self.expand(text, tree.place, problems) {
+                    Some(filled) => Value::Scalar(filled),
+                    None => Value::Nothing,
+                };
             }
             Value::Scalar(_) => {}
             Value::List(items) => items.iter_mut().for_each(|item| self.fill(item, problems)),

@@ -210,6 +210,7 @@ fn pool(tree: &Tree, problems: &mut Problems) -> Option<Pool> {
         if !subnet.contains(&range.value) {
             let message = format!("ip_range {} is outside of {}", range.value, subnet.value);
             problems.at(word.place, message);
+            return None;
         }
         Some(range.value)
     });

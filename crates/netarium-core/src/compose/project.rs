@@ -80,6 +80,9 @@ fn fill(
         problems.add(Problem::new("there are no services").at(tree.place));
         return;
     };
+    if matches!(&services.value, Value::Table(entries) if entries.is_empty()) {
+        problems.add(Problem::new("there are no services").at(services.place));
+    }
     let services = read_services(services, inputs, files, problems);
     check_volumes(&services, &volumes, problems);
     if let Some((circle, place)) = convert::circle(&services) {
@@ -158,6 +161,9 @@ fn env_files(tree: &Tree, files: &mut Files<'_>, problems: &mut Problems) -> Vec
             Value::Table(_) => {
                 let Some(mut keys) = Keys::open("env_file", item, problems) else { continue };
                 let path = keys.word("path", problems);
+                if path.is_none() {
+                    problems.at(keys.place(), "an env_file has no path");
+                }
                 is_required = !keys.is_false("required", problems);
                 keys.pass(&["format"]);
                 keys.close(problems);

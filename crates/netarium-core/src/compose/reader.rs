@@ -47,6 +47,11 @@ impl<'t> Keys<'t> {
         truth.is_some_and(|truth| truth.value)
     }
 
+    /// Whether `key` was written, and not yet taken.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.has(key)
+    }
+
     /// Where `key` is said to be `true`, if it is.
     pub(super) fn true_at(&mut self, key: &'static str, problems: &mut Problems) -> Option<Place> {
         let truth = self.take(key).and_then(|tree| decode::truth(key, tree, problems))?;

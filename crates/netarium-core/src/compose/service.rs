@@ -9,7 +9,7 @@ use super::rights::{self, Privileged};
 use super::volumes::{self, Mount};
 use super::{ports, running};
 use crate::model::{Condition, Dns, Main};
-use crate::problem::{Place, Placed, Problem, Problems};
+use crate::problem::{Placed, Problem, Problems};
 use crate::spec::decode::{entries, list, word};
 use crate::spec::tree::{Tree, Value};
 use crate::spec::{Limits, Word};
@@ -23,8 +23,6 @@ pub(super) struct Service {
     pub(super) image: Option<Word>,
     /// Which machines the image is for.
     pub(super) platform: Option<Word>,
-    /// What it is made from has to be built; where that is said.
-    pub(super) build: Option<Place>,
     /// The networks that it joins; `None` if nothing is said.
     pub(super) joins: Option<Vec<Join>>,
     /// What it runs.
@@ -75,8 +73,9 @@ const PASSED_OVER: [&str; 10] = [
 ];
 
 /// Keys that Compose knows and Netarium cannot do, with what to do instead.
-const REFUSED: [(&str, &str); 44] = [
+const REFUSED: [(&str, &str); 45] = [
     ("blkio_config", ""),
+    ("build", "build it with docker build -t NAME, and write image: docker-daemon:NAME"),
     ("cgroup", ""),
     ("cgroup_parent", ""),
     ("configs", "show the file as a volume"),
@@ -140,7 +139,6 @@ pub(super) fn read(
         key: key.clone(),
         image: keys.word("image", problems).filter(|image| !image.is_empty()),
         platform: keys.word("platform", problems),
-        build: keys.take("build").map(|tree| tree.place),
         joins,
         main,
         after,
@@ -156,12 +154,13 @@ pub(super) fn read(
     if let Some(tree) = keys.take("tmpfs") {
         service.mounts.extend(volumes::read_memory(tree, problems));
     }
+    let is_built = keys.has("build");
     one_replica("scale", keys.word("scale", problems).as_ref(), problems);
     keys.refuse(&REFUSED, problems);
     keys.pass(&PASSED_OVER);
     let place = keys.place();
     keys.close(problems);
-    if service.image.is_none() && service.build.is_none() {
+    if service.image.is_none() && !is_built {
         problems.at(place, format!("the service {} has neither image nor build", key.value));
     }
     Some(service)
@@ -262,7 +261,7 @@ fn limits(keys: &mut Keys<'_>, problems: &mut Problems) -> Limits {
         let bytes = reader::bytes("memory", &word, problems)?;
         (bytes > 0).then(|| Placed { value: bytes.to_string(), place: word.place })
     });
-    let cpus = cpus.filter(|word| word.trim_matches(['0', '.']) != "");
+    let cpus = cpus.filter(|word| !word.trim_matches(['0', '.']).is_empty());
     let pids = pids.filter(|word| !matches!(word.value.as_str(), "-1" | "0")).and_then(|word| {
         let number = word.parse().ok();
         if number.is_none() {

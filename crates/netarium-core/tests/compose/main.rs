@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod golden;
 mod merging;
 #[path = "../pretend/mod.rs"]
 mod pretend;
@@ -114,4 +113,16 @@ fn lines(problems: &[Problem]) -> Vec<String> {
         _ => problem.to_string(),
     };
     problems.iter().map(line).collect()
+}
+
+#[test]
+fn a_file_is_told_by_what_is_in_it() {
+    assert!(compose::is_one("services: {a: {image: x}}"));
+    assert!(compose::is_one("version: '3'\nservices:\n"));
+    let lab = "nodes: {a: {image: host}}";
+    assert!(!compose::is_one(lab));
+    assert_eq!(pretend::load(lab.as_bytes(), "test").unwrap().nodes.len(), 1);
+    for text in ["", "[]", "services: {}\nnodes: {}", "services: [", "\u{0}"] {
+        assert!(!compose::is_one(text), "{text}");
+    }
 }

@@ -1,1 +1,0 @@
-//! Compose files as people write them, to their golden models.
