@@ -49,6 +49,16 @@ fn main() {
     }
 }
 
+/// What the compiler is told: at a fixed address nothing is relocated at the start, so that all nodes
+/// share its pages. Of what the outer build is told, that holds here which takes the paths of the
+/// building machine out of what is built.
+fn flags() -> String {
+    let outer = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let paths = outer.split('\x1f').filter(|flag| flag.starts_with("--remap-path-prefix="));
+    let own = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
+    own.into_iter().chain(paths).collect::<Vec<_>>().join("\x1f")
+}
+
 fn build(workspace: &std::path::Path, program: &Program) -> PathBuf {
     let target = env::var("TARGET").expect("cargo sets it");
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("node");
@@ -59,11 +69,7 @@ fn build(workspace: &std::path::Path, program: &Program) -> PathBuf {
         .args(["build", "--locked", "--package", program.package, "--profile", program.profile])
         .args(["--target", &target, "--target-dir"])
         .arg(&folder)
-        // At a fixed address nothing is relocated at the start, so that all nodes share its pages.
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static",
-        );
+        .env("CARGO_ENCODED_RUSTFLAGS", flags());
     // What the outer build is wrapped with (clippy, coverage) is not meant for this one.
     for variable in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CLIPPY_ARGS"] {
         cargo.env_remove(variable);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use netarium::certificates::Reason;
+use netarium_core::image::{Platform, Reference};
 use netarium_core::user::User;
 
 /// Virtual networks out of containers: bring a lab up, check it, take it down
@@ -97,6 +98,12 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// The folder to write them into, one file for each command
+        #[arg(value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
     },
 }
 
@@ -283,11 +290,30 @@ pub(crate) enum Image {
     Ls,
     /// Build an image, also if it is there already
     Build {
-        /// An image of the lab file, or `base`
-        name: String,
+        /// An image of the lab file, or `base`; a lab file or its folder stands for all its images
+        /// [default: those of lab.yaml]
+        #[arg(value_name = "IMAGE|LAB")]
+        name: Option<String>,
         /// The lab file whose `images` has it [default: lab.yaml]
         #[arg(short, long, value_name = "LAB", value_hint = ValueHint::AnyPath)]
         lab: Option<PathBuf>,
+        /// Which machines it is for: linux/amd64, linux/arm64 or both, with a comma between them
+        /// [default: this one]
+        #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+        platform: Vec<Platform>,
+    },
+    /// Write an image that was built to a file that `docker load` and `podman load` take
+    Export {
+        /// Its name, digest, or the beginning of its digest
+        image: String,
+        /// The file; - is standard output
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// What it is called there [default: its name]
+        #[arg(long = "as", value_name = "NAME[:TAG]")]
+        called: Option<Reference>,
+        #[command(flatten)]
+        packing: Packing,
     },
     /// Remove images
     Rm {
@@ -295,6 +321,38 @@ pub(crate) enum Image {
         #[arg(required = true)]
         images: Vec<String>,
     },
+}
+
+/// How an image is packed.
+#[derive(Debug, Args)]
+pub(crate) struct Packing {
+    /// Which machines it is for, with commas between them [default: all that it is built for]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    pub(crate) platform: Vec<Platform>,
+    /// How layers are compressed; zstd is smaller and faster, but Docker before 23 cannot read it
+    #[arg(long, value_name = "WAY", default_value = "gzip")]
+    pub(crate) compression: Compression,
+    /// A folder whose files go on top, as root's; {arch} in it stands for amd64, arm64
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) with: Option<PathBuf>,
+    /// The program that its containers run, and again for each argument
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) entrypoint: Vec<String>,
+    /// What they are told when they are told nothing else, again for each word [default: a shell]
+    #[arg(long = "cmd", value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+    /// Say something of it
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+/// How layers are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    /// What everybody can read.
+    Gzip,
+    /// Smaller and faster.
+    Zstd,
 }
 
 /// A time like `500ms`, `60s` or `2m`; a number alone is seconds.

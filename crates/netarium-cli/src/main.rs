@@ -16,6 +16,7 @@ mod commands;
 mod complete;
 mod ending;
 mod interrupt;
+mod manual;
 mod print;
 mod report;
 mod terminal;
@@ -63,11 +64,16 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Doctor => commands::doctor::doctor(context).await,
         Command::Pki(pki) => commands::pki::pki(context, pki).await,
         Command::Image(Image::Ls) => commands::image::ls(context),
-        Command::Image(Image::Build { name, lab }) => {
-            commands::image::build(context, &name, lab.as_deref()).await
+        Command::Image(Image::Export { image, file, called, packing }) => {
+            let to = commands::outgoing::To { file, called };
+            commands::outgoing::export(context, &image, to, packing).await
+        }
+        Command::Image(Image::Build { name, lab, platform }) => {
+            commands::image::build(context, name.as_deref(), lab.as_deref(), &platform).await
         }
         Command::Image(Image::Rm { images }) => commands::image::rm(context, &images).await,
         Command::Schema => commands::file::schema(),
         Command::Completions { shell } => complete::print(shell),
+        Command::Man { folder } => manual::write(&folder),
     }
 }

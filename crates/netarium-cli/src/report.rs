@@ -1,6 +1,7 @@
 //! Errors as people read them: what was tried, why it failed, what to do. Mistakes in a lab file
 //! are shown with the lines at fault.
 
+use std::fmt::Display;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -8,10 +9,11 @@ use std::path::Path;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use netarium::check::CheckError;
 use netarium::image::ImageError;
+use netarium::image::outgoing::OutgoingError;
 use netarium::lab::LabError;
 use netarium::lab_file::{LabFile, LabFileError, TextFile};
 use netarium::session::SessionError;
-use netarium_core::desired::Refusal;
+use netarium_core::desired::Subject;
 use netarium_core::problem::{Place, Problem};
 use serde::Serialize;
 
@@ -55,14 +57,21 @@ struct Unable {
 /// An error of the lab that `file` describes. What the machine lacks is said with the place in the
 /// file that needs it.
 pub(crate) fn of_lab(error: LabError, file: &LabFile) -> anyhow::Error {
-    let LabError::Refused(refusals) = &error else { return error.into() };
-    let cause = |refusal: &Refusal| match file.place_of(&refusal.subject) {
+    let cause = |subject: &Subject, words: &dyn Display| match file.place_of(subject) {
         Some((path, place)) => {
-            format!("{}:{}:{}: {refusal}", shown_path(&path), place.line, place.column)
+            format!("{}:{}:{}: {words}", shown_path(&path), place.line, place.column)
         }
-        None => format!("{}: {refusal}", shown_path(&file.path)),
+        None => format!("{}: {words}", shown_path(&file.path)),
     };
-    let causes = refusals.iter().map(cause).collect();
+    let causes = match &error {
+        LabError::Refused(refusals) => {
+            refusals.iter().map(|refusal| cause(&refusal.subject, refusal)).collect()
+        }
+        LabError::Unmet { node, other, failure } => {
+            vec![cause(&Subject::After(node.clone(), other.clone()), failure)]
+        }
+        _ => return error.into(),
+    };
     Unable { error, causes }.into()
 }
 
@@ -103,6 +112,9 @@ fn ending(error: &anyhow::Error) -> Ending {
     }
     let of_usage = error.is::<ChooseError>() || error.is::<LabFileError>();
     if of_usage || error.is::<CheckError>() || error.is::<JunitError>() {
+        return Ending::Usage;
+    }
+    if let Some(OutgoingError::Platform { .. }) = error.downcast_ref() {
         return Ending::Usage;
     }
     match (error.downcast_ref::<SessionError>(), error.downcast_ref::<ImageError>()) {
@@ -168,6 +180,7 @@ fn indented(text: &str) -> String {
 fn hint(error: &anyhow::Error) -> Option<String> {
     let of_lab = || error.downcast_ref::<LabError>().and_then(LabError::hint);
     let of_image = || error.downcast_ref::<ImageError>().and_then(ImageError::hint);
+    let of_outgoing = || error.downcast_ref::<OutgoingError>().and_then(OutgoingError::hint);
     let of_session = || error.downcast_ref::<SessionError>().and_then(SessionError::hint);
     let of_choice = || error.downcast_ref::<ChooseError>().map(|error| error.hint.clone());
     let of_check = || error.downcast_ref::<CheckError>().and_then(CheckError::hint);
@@ -178,6 +191,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         .or_else(of_unable)
         .or_else(of_lab)
         .or_else(of_image)
+        .or_else(of_outgoing)
         .or_else(of_session)
         .or_else(of_choice)
 }
@@ -382,7 +396,7 @@ mod tests {
 
     #[test]
     fn what_the_machine_lacks_is_said_with_the_line_that_needs_it() {
-        use netarium_core::desired::Subject;
+        use netarium_core::desired::Refusal;
         use netarium_core::feature::Feature;
         let text = b"image: host\nsegments: {lan: 10.0.0.0/24}\nnodes:\n  a: {interfaces: {lan: 10.0.0.1}}\n";
         let file = LabFile::of_text(Path::new("/lab.yaml"), text.to_vec(), "lab").unwrap();

@@ -167,3 +167,12 @@ fn an_image_that_no_recipe_tells_how_to_build_is_refused_with_the_nearest_name()
     assert_eq!(ran.code, Some(2), "{}", ran.talk);
     assert!(!Path::new("base").exists());
 }
+
+#[test]
+fn there_is_a_manual_page_for_each_command() {
+    let place = Place::new("man");
+    assert_eq!(place.run(&["man", "pages"]).code, Some(0));
+    let page = |name: &str| std::fs::read_to_string(place.0.join("pages").join(name)).unwrap();
+    assert!(page("netarium.1").contains("netarium\\-up(1)"), "{}", page("netarium.1"));
+    assert!(page("netarium-image-build.1").contains("Build an image"));
+}

@@ -94,6 +94,8 @@ pub enum Subject {
     Node(Name),
     /// A tunnel.
     Tunnel(Name),
+    /// That a node is started after another.
+    After(Name, Name),
 }
 
 impl fmt::Display for Subject {
@@ -102,6 +104,7 @@ impl fmt::Display for Subject {
             Self::Segment(name) => write!(f, "segment {name}"),
             Self::Node(name) => write!(f, "node {name}"),
             Self::Tunnel(name) => write!(f, "tunnel {name}"),
+            Self::After(name, other) => write!(f, "node {name} after {other}"),
         }
     }
 }

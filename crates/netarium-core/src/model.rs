@@ -70,6 +70,12 @@ pub struct Uplink {
 }
 
 impl Model {
+    /// The nodes that are started after others, and what of those they wait for.
+    pub fn order(&self) -> BTreeMap<Name, BTreeMap<Name, Condition>> {
+        let late = self.nodes.iter().filter(|(_, node)| !node.after.is_empty());
+        late.map(|(name, node)| (name.clone(), node.after.clone())).collect()
+    }
+
     /// Whether a segment is the way out to the world.
     pub fn is_way_out(&self, segment: &Name) -> bool {
         self.uplink.is_some() && segment.as_str() == UPLINK

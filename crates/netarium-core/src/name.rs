@@ -56,6 +56,19 @@ impl Name {
     }
 }
 
+/// Whether a word can be the name of a host: labels of letters, digits, `-` and, as people write them
+/// all the same, `_`, with dots between them (RFC 1123).
+pub fn is_host_name(word: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(letter)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    word.len() <= 253 && word.split('.').all(is_label)
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)

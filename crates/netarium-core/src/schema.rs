@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::problem::Placed;
-use crate::spec::{Answer, File, Interface, Match, Segment, Spec, TunnelEnd, Volume};
+use crate::spec::{Answer, Dns, File, Health, Interface, Match, Segment, Spec, TunnelEnd, Volume};
 
 /// The JSON Schema of the lab file, for editors and for people.
 pub fn schema() -> Value {
@@ -143,6 +143,14 @@ words! {
     RelativePath { "type": "string", "pattern": "^[^/]", "examples": ["./www"] }
     /// Permission bits, in octal
     FileMode { "type": ["string", "integer"], "pattern": "^(0o?)?[0-7]{3}$", "examples": ["0640"] }
+    /// A signal, by its name or number
+    Signal { "type": ["string", "integer"], "pattern": "^([0-9]+|(SIG)?[A-Z0-9]+([+-][0-9]+)?)$", "examples": ["SIGINT"] }
+    /// The name of a host
+    HostName { "type": "string", "pattern": "^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$", "examples": ["db.example"] }
+    /// An option of a resolver
+    ResolverOption { "type": "string", "pattern": "^[A-Za-z0-9:_-]+$", "examples": ["ndots:2"] }
+    /// What a node waits for: that the other has been started, that everything in it is ready, or that what it runs has ended with status 0
+    ConditionWord { "enum": ["started", "ready", "done"] }
     /// A user by name or number, a colon and a group if it is not the user's own
     User { "type": ["string", "integer"], "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$", "examples": ["www-data", "1000:1000"] }
     /// A name, or a folder of the host: below the lab's folder, or absolute
@@ -253,7 +261,7 @@ pub(crate) enum FileForm {
 #[expect(dead_code, reason = "the schema is made from its shape")]
 pub(crate) enum VolumeForm {
     Word(VolumeWord),
-    Table(Volume),
+    Table(Box<Volume>),
 }
 
 /// How the ends of a tunnel know each other.
@@ -277,9 +285,19 @@ pub(crate) struct OwnSecret {
 
 /// When a service counts as ready.
 #[derive(JsonSchema)]
-#[schemars(rename = "Ready", rename_all = "lowercase", deny_unknown_fields)]
+#[schemars(rename = "Ready", untagged)]
 #[expect(dead_code, reason = "the schema is made from its shape")]
 pub(crate) enum ReadyForm {
+    Once(ReadyOnce),
+    /// As long as a program that is run again and again ends with status 0.
+    Command(Box<Health>),
+}
+
+/// When a service counts as ready, once and for all.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", deny_unknown_fields)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum ReadyOnce {
     /// As soon as its program runs.
     Started,
     /// When it has ended with status 0.
@@ -290,6 +308,24 @@ pub(crate) enum ReadyForm {
     Unix(AbsolutePath),
     /// When this file is there.
     File(AbsolutePath),
+}
+
+/// The nodes that a node starts after.
+#[derive(JsonSchema)]
+#[schemars(rename = "After", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum AfterForm {
+    Ready(OneOrMany<Name>),
+    Table(Map<ConditionWord>),
+}
+
+/// Name servers: their addresses, or a table.
+#[derive(JsonSchema)]
+#[schemars(rename = "Dns", untagged)]
+#[expect(dead_code, reason = "the schema is made from its shape")]
+pub(crate) enum DnsForm {
+    Servers(OneOrMany<Address>),
+    Table(Box<Dns>),
 }
 
 /// What must come of a check.

@@ -280,7 +280,8 @@ impl Lab {
         let unready = unready.cloned().collect();
         let secrets = &file.model.secrets;
         let patience = options.patience;
-        let work = Work { lock, unready, patience, secrets, renewed: None, report };
+        let after = &file.model.order();
+        let work = Work { lock, unready, patience, after, secrets, renewed: None, report };
         if let Err(error) = self.make(file, &steps, &work).await {
             if options.after_failure == AfterFailure::Undo {
                 report(Event::Undoing);

@@ -1,13 +1,15 @@
 //! `image`: the images on this machine.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 use netarium::event::Event;
-use netarium::image::{Store, StoredImage};
+use netarium::image::{ImageError, Store, StoredImage};
 use netarium::lab_file::DEFAULT_NAME;
-use netarium_core::model::Recipe;
+use netarium_core::image::Platform;
+use netarium_core::model::{Image, Recipe};
 use netarium_core::problem::suggestion;
 use netarium_core::resolve::recipes;
 
@@ -40,11 +42,13 @@ pub(crate) fn ls(context: &Context) -> anyhow::Result<Ending> {
     Ok(Ending::Fine)
 }
 
-fn table(images: &[StoredImage], now: u64) -> Table<6> {
-    let mut table = Table::headed(["IMAGE", "DIGEST", "SUITE", "PACKAGES", "SIZE", "AGE"]);
+fn table(images: &[StoredImage], now: u64) -> Table<7> {
+    let mut table =
+        Table::headed(["IMAGE", "PLATFORM", "DIGEST", "SUITE", "PACKAGES", "SIZE", "AGE"]);
     for image in images {
         table.row([
             Cell::new(image.name.as_str()),
+            image.platform.to_string().into(),
             image.digest.get(..SHORT).unwrap_or(&image.digest).into(),
             image.suite.as_str().into(),
             image.packages.len().to_string().into(),
@@ -55,28 +59,36 @@ fn table(images: &[StoredImage], now: u64) -> Table<6> {
     table
 }
 
-/// Builds an image, also if it is there.
+/// Builds an image, or all that a lab's nodes need, also if they are there; for this machine if no
+/// other is named.
 ///
 /// # Errors
 /// If there is no such recipe, or it cannot be built.
 pub(crate) async fn build(
     context: &Context,
-    name: &str,
+    word: Option<&str>,
     lab: Option<&Path>,
+    platforms: &[Platform],
 ) -> anyhow::Result<Ending> {
-    let known = known(context, lab)?;
-    let Some(recipe) = known.iter().find(|recipe| recipe.name.as_str() == name) else {
-        let names = known.iter().map(|recipe| recipe.name.as_str()).collect();
-        print::say(format_args!("{BAD}{HEAD}error:{HEAD:#} there is no recipe for image {name}"));
-        if let Some(hint) = suggestion(name, names) {
-            print::say(format_args!("  {HEAD}hint:{HEAD:#} {hint}"));
-        }
-        return Ok(Ending::Usage);
+    let recipes = match chosen(context, word, lab)? {
+        Ok(recipes) => recipes,
+        Err(ending) => return Ok(ending),
     };
     let mut interrupts = Interrupts::listen()?;
     let store = store(context)?;
     let progress = Progress::begin(context.style);
-    let report = |event| progress.event(&Event::Image { name: recipe.name.clone(), event });
+    let building = async {
+        for recipe in &recipes {
+            let report = |event| progress.event(&Event::Image { name: recipe.name.clone(), event });
+            if platforms.is_empty() {
+                store.build(recipe, &report).await?;
+            }
+            for platform in platforms {
+                store.build_for(recipe, platform, &report).await?;
+            }
+        }
+        Ok::<_, ImageError>(())
+    };
     // Dropping a build ends it, and nothing half made is left.
     tokio::select! {
         biased;
@@ -85,15 +97,49 @@ pub(crate) async fn build(
             context.style.say("interrupted: the half image is removed");
             Ok(Ending::Interrupted(signal))
         }
-        built = store.build(recipe, &report) => {
+        built = building => {
             built?;
             Ok(Ending::Fine)
         }
     }
 }
 
+/// The recipes that are meant: by the name of an image, or by a lab whose nodes need them.
+fn chosen(
+    context: &Context,
+    word: Option<&str>,
+    lab: Option<&Path>,
+) -> anyhow::Result<Result<Vec<Recipe>, Ending>> {
+    let Some(name) = word.filter(|word| lab.is_some() || !is_path(word)) else {
+        let lab = lab.map(|path| path.to_str().context("the path of the lab is not UTF-8"));
+        let file = choose::file(&context.data, word.or(lab.transpose()?))?;
+        let images = file.model.nodes.values().map(|node| &node.image);
+        let recipe = |image: &Image| match image {
+            Image::Recipe(recipe) => Some(recipe.clone()),
+            _ => None,
+        };
+        let recipes: BTreeSet<Recipe> = images.filter_map(recipe).collect();
+        return Ok(Ok(recipes.into_iter().collect()));
+    };
+    let known = known(context, lab)?;
+    if let Some(recipe) = known.iter().find(|recipe| recipe.name.as_str() == name) {
+        return Ok(Ok(vec![recipe.clone()]));
+    }
+    let names = known.iter().map(|recipe| recipe.name.as_str()).collect();
+    print::say(format_args!("{BAD}{HEAD}error:{HEAD:#} there is no recipe for image {name}"));
+    if let Some(hint) = suggestion(name, names) {
+        print::say(format_args!("  {HEAD}hint:{HEAD:#} {hint}"));
+    }
+    Ok(Err(Ending::Usage))
+}
+
+/// Whether a word is a path: no image's name has a slash or a dot.
+fn is_path(word: &str) -> bool {
+    word.contains(['/', '.'])
+}
+
 /// The recipes of the lab file that was named or is here, and the built-in one.
-fn known(context: &Context, lab: Option<&Path>) -> anyhow::Result<Vec<Recipe>> {
+pub(super) fn known(context: &Context, lab: Option<&Path>) -> anyhow::Result<Vec<Recipe>> {
     let word = lab.map(|path| path.to_str().context("the path of the lab is not UTF-8"));
     let word = word.transpose()?;
     if word.is_none() && !Path::new(DEFAULT_NAME).exists() {
@@ -132,6 +178,6 @@ pub(crate) async fn rm(context: &Context, images: &[String]) -> anyhow::Result<E
     Ok(ending)
 }
 
-fn store(context: &Context) -> anyhow::Result<Store> {
+pub(super) fn store(context: &Context) -> anyhow::Result<Store> {
     Ok(Store::at(&context.data.images())?)
 }

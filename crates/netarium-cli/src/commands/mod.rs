@@ -10,6 +10,7 @@ pub(crate) mod file;
 pub(crate) mod image;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod outgoing;
 pub(crate) mod pki;
 pub(crate) mod status;
 pub(crate) mod up;

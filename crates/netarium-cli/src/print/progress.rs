@@ -183,7 +183,12 @@ impl Progress {
                 format!("waiting: another process works on image {name}")
             }
             ImageEvent::Started { packages } => {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).tenth = None;
                 format!("building image {name} from {}", super::count(*packages, "package"))
+            }
+            ImageEvent::Packing { platform } => {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).tenth = None;
+                format!("packing image {name} for {platform}")
             }
             ImageEvent::Step { text, done, total } => {
                 let tenth = done * TOLD_EVERY / total.max(&1);

@@ -7,11 +7,10 @@ use super::addresses::{self, Supply};
 use super::files::Files;
 use super::joins::Join;
 use super::networks::{DEFAULT, Kind, Network};
-use super::service::Service;
+use super::service::{Dependency, Service};
 use super::volumes::Mount;
-use crate::model::{Access, Condition, Dns, Forwarding, Main, Volume};
-use crate::name::Name;
-use crate::problem::{Place, Placed, Problem, Problems};
+use crate::model::{Access, Dns, Forwarding, Main, Volume};
+use crate::problem::{Placed, Problem, Problems};
 use crate::spec::{self, Interface, Named, Node, Segment, Word};
 
 /// What a service says and a node of a lab file does not.
@@ -25,8 +24,6 @@ pub(crate) struct Given {
     pub(crate) forwarding: Forwarding,
     /// What it runs.
     pub(crate) main: Main,
-    /// What it starts after.
-    pub(crate) after: BTreeMap<Name, Condition>,
     /// What it calls itself.
     pub(crate) hostname: Option<String>,
     /// What else it is called.
@@ -218,6 +215,7 @@ impl<'n> Wires<'n> {
                 mac: join.mac.clone(),
                 mtu: None,
                 addresses,
+                aliases: Vec::new(),
             });
             wiring.aliases.push(join.aliases.clone());
         }
@@ -312,6 +310,7 @@ fn node(
         gateway: wiring.gateways,
         uplink: wiring.has_way_out.then_some(Placed { value: true, place }),
         publish: service.publish,
+        after: after(service.after, names, problems),
         sysctls,
         limits: service.limits,
         ..Node::empty()
@@ -328,8 +327,9 @@ fn node(
                     plain_name(&source).unwrap_or_default()
                 };
                 let write = Placed { value: access == Access::Writable, place: source.place };
-                let source = Placed { value, place: source.place };
-                node.volumes.push(spec::Volume { source, target, write: Some(write) });
+                let source = Some(Placed { value, place: source.place });
+                let (memory, write) = (None, Some(write));
+                node.volumes.push(spec::Volume { source, memory, target, write });
             }
         }
     }
@@ -343,7 +343,6 @@ fn node(
         platform: service.platform,
         forwarding,
         main: service.main,
-        after: after(&service.after, names, problems),
         hostname,
         aliases,
         aliases_at: wiring.aliases,
@@ -383,53 +382,23 @@ fn sysctls(written: Vec<(Word, Word)>) -> (Forwarding, Vec<(Word, Word)>) {
 }
 
 fn after(
-    written: &[super::service::Dependency],
+    written: Vec<Dependency>,
     names: &BTreeMap<String, String>,
     problems: &mut Problems,
-) -> BTreeMap<Name, Condition> {
-    let mut after = BTreeMap::new();
-    for other in written {
-        match names.get(&other.service.value).and_then(|name| Name::new(name).ok()) {
+) -> spec::After {
+    let mut after = Vec::new();
+    for Dependency { service, condition, is_required } in written {
+        match names.get(&service.value) {
             Some(name) => {
-                after.insert(name, other.condition);
+                let place = service.place;
+                let condition = Placed { value: condition, place };
+                after.push((Placed { value: name.clone(), place }, Some(condition)));
             }
-            None if other.is_required => {
-                problems.unknown("service", &other.service, names.keys().map(String::as_str));
+            None if is_required => {
+                problems.unknown("service", &service, names.keys().map(String::as_str));
             }
             None => {}
         }
     }
     after
-}
-
-/// Where services wait for each other, each for the next.
-pub(super) fn circle(services: &[Service]) -> Option<(Vec<&str>, Place)> {
-    let by_key: BTreeMap<&str, &Service> =
-        services.iter().map(|service| (service.key.value.as_str(), service)).collect();
-    let mut done: BTreeSet<&str> = BTreeSet::new();
-    for start in services {
-        // A way without end comes to a service for the second time.
-        let mut way: Vec<&str> = Vec::new();
-        let mut open = vec![(start.key.value.as_str(), 0)];
-        while let Some((key, next)) = open.pop() {
-            if next == 0 {
-                way.push(key);
-            }
-            let others = by_key.get(key).map_or(&[][..], |service| service.after.as_slice());
-            let Some(other) = others.get(next) else {
-                done.insert(key);
-                way.pop();
-                continue;
-            };
-            open.push((key, next + 1));
-            let word = other.service.value.as_str();
-            if let Some(at) = way.iter().position(|it| *it == word) {
-                return Some((way.split_off(at), other.service.place));
-            }
-            if !done.contains(word) && by_key.contains_key(word) {
-                open.push((word, 0));
-            }
-        }
-    }
-    None
 }

@@ -85,9 +85,6 @@ fn fill(
     }
     let services = read_services(services, inputs, files, problems);
     check_volumes(&services, &volumes, problems);
-    if let Some((circle, place)) = convert::circle(&services) {
-        problems.add(circular(&circle).at(place));
-    }
     let lab = convert::convert(networks, services, files, problems);
     (spec.segments, spec.nodes) = (lab.segments, lab.nodes);
     if spec.nodes.is_empty() {
@@ -219,11 +216,4 @@ fn check_volumes(services: &[Service], names: &[Word], problems: &mut Problems) 
             problems.unknown("volume", source, names.iter().map(|name| name.value.as_str()));
         }
     }
-}
-
-fn circular(circle: &[&str]) -> Problem {
-    Problem::new(match circle {
-        [one] => format!("{one} waits for itself"),
-        _ => format!("{} wait for each other", circle.join(", ")),
-    })
 }

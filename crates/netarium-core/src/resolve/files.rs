@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::names;
+use super::{names, nodes};
 use crate::control;
 use crate::model::{Access, Content, File, Volume, VolumeSource};
 use crate::problem::{Place, Placed, Problem, Problems};
@@ -15,6 +15,9 @@ use crate::user::User;
 
 /// The permission bits of a file that is written in the lab file.
 const FILE_MODE: u32 = 0o644;
+
+/// The permission bits of a folder in memory: those of `/tmp`.
+const MEMORY_MODE: u32 = 0o1777;
 
 /// The longest path (`PATH_MAX`, limits.h).
 const LONGEST_PATH: usize = 4095;
@@ -32,7 +35,7 @@ pub(super) fn wanted(spec: &Spec) -> Wanted {
         let from = node.files.iter().filter_map(|(_, file)| file.as_ref()?.from.as_ref());
         let from = from.filter(|word| fault_below(word).is_none());
         wanted.files.extend(from.map(|word| word.value.clone()));
-        let folders = node.volumes.iter().map(|volume| &volume.source);
+        let folders = node.volumes.iter().filter_map(|volume| volume.source.as_ref());
         let folders = folders.filter(|word| is_path(word) && fault_of_folder(word).is_none());
         let shown = match node.given {
             Some(_) => &mut wanted.either,
@@ -48,13 +51,13 @@ pub(super) fn part(spec: &mut Spec, sources: &Sources) {
     let nodes = spec.nodes.iter_mut().filter_map(|(_, node)| node.as_mut());
     for node in nodes.filter(|node| node.given.is_some()) {
         let is_file = |volume: &spec::Volume| {
-            is_path(&volume.source) && sources.files.contains_key(&volume.source.value)
+            let source = volume.source.as_ref().filter(|source| is_path(source));
+            source.is_some_and(|source| sources.files.contains_key(&source.value))
         };
         let (files, folders) = std::mem::take(&mut node.volumes).into_iter().partition(is_file);
         node.volumes = folders;
         node.files.extend(files.into_iter().map(|volume: spec::Volume| {
-            let file =
-                spec::File { text: None, from: Some(volume.source), mode: None, owner: None };
+            let file = spec::File { text: None, from: volume.source, mode: None, owner: None };
             (volume.target, Some(file))
         }));
     }
@@ -169,7 +172,11 @@ pub(super) fn volumes(
 ) -> Vec<Volume> {
     let mut volumes: BTreeMap<String, (Place, Volume)> = BTreeMap::new();
     for volume in written {
-        let source = source(&volume.source, sources, problems);
+        let source = match (&volume.source, &volume.memory) {
+            (Some(word), _) => source(word, sources, problems),
+            (None, Some(word)) => memory(word, problems),
+            (None, None) => None,
+        };
         let target = target(&volume.target, problems);
         let (Some(source), Some(target)) = (source, target) else { continue };
         if let Some(ours) = OURS.iter().find(|ours| is_in(ours, &target)) {
@@ -179,13 +186,18 @@ pub(super) fn volumes(
             let problem = Problem::new(format!("two volumes are at {target}"));
             problems.add(problem.at(volume.target.place).note(*place, "the first is here"));
         }
-        let is_named = matches!(source, VolumeSource::Named(_));
-        let writes = volume.write.as_ref().map_or(is_named, |write| write.value);
+        let is_own = !matches!(source, VolumeSource::Host { .. });
+        let writes = volume.write.as_ref().map_or(is_own, |write| write.value);
         let access = if writes { Access::Writable } else { Access::ReadOnly };
         let made = Volume { source, target: target.clone(), access };
         volumes.insert(target, (volume.target.place, made));
     }
     volumes.into_values().map(|(_, volume)| volume).collect()
+}
+
+fn memory(word: &Word, problems: &mut Problems) -> Option<VolumeSource> {
+    let size = Some(nodes::memory(word, problems)?);
+    Some(VolumeSource::Memory { size, mode: MEMORY_MODE })
 }
 
 fn source(word: &Word, sources: &Sources, problems: &mut Problems) -> Option<VolumeSource> {

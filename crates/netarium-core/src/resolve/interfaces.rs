@@ -1,11 +1,11 @@
 //! Interfaces: their names, hardware addresses, MTUs and addresses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Context, segments};
+use super::{Context, lookup, segments};
 use crate::address::Mac;
 use crate::model::{Interface, Segment};
 use crate::name::{InterfaceName, Name};
@@ -95,7 +95,8 @@ fn interface(
         }
     };
     taken.mac(&on, &mac, node, problems);
-    let (segment, mac, aliases) = (segment_name, mac.value, BTreeSet::new());
+    let aliases = lookup::aliases(node, &written.aliases, &context.node_names, problems);
+    let (segment, mac) = (segment_name, mac.value);
     Some((Interface { name, segment, mac, mtu, addresses, aliases }, whole))
 }
 

@@ -12,10 +12,13 @@ mod ground;
 mod images;
 mod interfaces;
 mod ipsec;
+mod lookup;
 mod names;
 mod nat;
 mod nodes;
+pub(crate) mod order;
 mod packets;
+mod process;
 mod routes;
 mod segments;
 mod services;
@@ -208,5 +211,6 @@ fn nodes(
         nodes.insert(name, node);
     }
     segments::check_pairs(spec, context, problems);
+    order::check_nodes(spec, &nodes, problems);
     nodes
 }

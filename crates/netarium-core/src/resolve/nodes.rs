@@ -1,10 +1,8 @@
 //! One node: everything about it that needs no other node.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::images::{self, Images};
 use super::interfaces::{self, Taken};
-use super::{Context, Wired, files, routes, services, sysctls};
+use super::{Context, Wired, files, lookup, order, process, routes, services, sysctls};
 use crate::compose::Given;
 use crate::firewall::Firewall;
 use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node};
@@ -32,13 +30,14 @@ pub(super) fn resolve(
     let forward = written.forward.as_ref().is_some_and(|forward| forward.value);
     let nests = written.nesting.as_ref().is_some_and(|nesting| nesting.value);
     let volumes = files::volumes(&written.volumes, context.sources, problems);
+    let main = process::main(&written.main, &image, problems);
     let node = Node {
         image,
         forwarding: if forward { Forwarding::On } else { Forwarding::Off },
         sysctls: sysctls::resolve(&written.sysctls, &all, problems),
-        main: None,
-        services: services::resolve(&written.services, problems),
-        after: BTreeMap::new(),
+        services: services::resolve(&written.services, main.as_ref(), problems),
+        main,
+        after: order::after(&written.after, &context.node_names, problems),
         limits: limits(&written.limits, problems),
         interfaces: all,
         routes: routes.clone(),
@@ -47,10 +46,10 @@ pub(super) fn resolve(
         files: files::files(&written.files, &volumes, context.sources, problems),
         volumes,
         nesting: if nests { Nesting::Allowed } else { Nesting::Refused },
-        hostname: None,
-        aliases: BTreeSet::new(),
-        hosts: BTreeMap::new(),
-        dns: None,
+        hostname: written.hostname.as_ref().and_then(|word| lookup::hostname(word, problems)),
+        aliases: lookup::aliases(name, &written.aliases, &context.node_names, problems),
+        hosts: lookup::hosts(&written.hosts, problems),
+        dns: written.dns.as_ref().map(|dns| lookup::dns(dns, problems)),
     };
     let node = match &written.given {
         Some(given) => with_given(node, given, problems),
@@ -70,7 +69,6 @@ fn with_given(node: Node, given: &Given, problems: &mut Problems) -> Node {
         interfaces,
         forwarding: given.forwarding,
         main: Some(given.main.clone()),
-        after: given.after.clone(),
         volumes: files::with_memory(node.volumes, &given.memory, problems),
         hostname: given.hostname.clone(),
         aliases: given.aliases.clone(),
@@ -81,8 +79,7 @@ fn with_given(node: Node, given: &Given, problems: &mut Problems) -> Node {
 }
 
 fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {
-    let hint = "write 64MiB, 1GiB or a number of bytes";
-    let memory = written.memory.as_ref().and_then(|word| limit(word, bytes, hint, problems));
+    let memory = written.memory.as_ref().and_then(|word| memory(word, problems));
     let hint = "write 0.5 for half a processor, with at most three decimals";
     let millicpus = written.cpus.as_ref().and_then(|word| limit(word, thousandths, hint, problems));
     let pids = written.pids.as_ref().map(|pids| pids.value);
@@ -90,6 +87,11 @@ fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {
         problems.add(zero("0", pids.place));
     }
     Limits { memory, millicpus, pids }
+}
+
+/// So much memory, in bytes.
+pub(super) fn memory(word: &Word, problems: &mut Problems) -> Option<u64> {
+    limit(word, bytes, "write 64MiB, 1GiB or a number of bytes", problems)
 }
 
 fn limit<T: PartialEq + From<u8>>(

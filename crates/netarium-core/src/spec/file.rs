@@ -61,13 +61,16 @@ impl File {
 pub struct Volume {
     /// A name, for a folder that the lab keeps; or a folder of the host, `./path` below the lab's
     /// folder or absolute.
-    #[schemars(with = "schema::VolumeSource")]
-    pub source: Word,
+    #[schemars(with = "Option<schema::VolumeSource>")]
+    pub source: Option<Word>,
+    /// In place of a source: so much memory, which is empty when the node is made.
+    #[schemars(with = "Option<schema::Memory>")]
+    pub memory: Option<Word>,
     /// Where it is in the node.
     #[schemars(with = "schema::AbsolutePath")]
     pub target: Word,
-    /// Whether the node may change what is in it. Default: `true` for one with a name, `false` for
-    /// a folder of the host.
+    /// Whether the node may change what is in it. Default: `false` for a folder of the host, else
+    /// `true`.
     #[schemars(with = "Option<bool>")]
     pub write: Option<Placed<bool>>,
 }
@@ -78,18 +81,28 @@ impl Volume {
             return Self::read_short(text, tree.place, problems);
         }
         let mut table = Table::open("a volume", tree, problems)?;
-        let source = table.need("source", problems).and_then(|tree| word("source", tree, problems));
+        let memory = table.take("memory").and_then(|tree| word("memory", tree, problems));
+        let source = match table.has("memory") {
+            true => table.take("source"),
+            false => table.need("source", problems),
+        };
+        if let Some(tree) = source.filter(|_| table.has("memory")) {
+            problems.at(tree.place, "a volume has a source or memory");
+        }
+        let source = source.and_then(|tree| word("source", tree, problems));
         let target = table.need("target", problems).and_then(|tree| word("target", tree, problems));
         let write = table.take("write").and_then(|tree| truth("write", tree, problems));
         table.close(problems);
-        Some(Self { source: source?, target: target?, write })
+        source.as_ref().or(memory.as_ref())?;
+        Some(Self { source, memory, target: target?, write })
     }
 
     fn read_short(text: &str, place: Place, problems: &mut Problems) -> Option<Self> {
         let placed = |value: &str| Placed { value: value.to_owned(), place };
         match text.split(':').collect::<Vec<_>>()[..] {
             [source, target] => {
-                Some(Self { source: placed(source), target: placed(target), write: None })
+                let (source, memory) = (Some(placed(source)), None);
+                Some(Self { source, memory, target: placed(target), write: None })
             }
             [source, target, _] => {
                 let problem = Problem::new(format!("{text} has one colon too many")).at(place);

@@ -8,7 +8,9 @@ mod check;
 pub(crate) mod decode;
 mod file;
 mod firewall;
+mod lookup;
 mod node;
+mod process;
 mod segment;
 mod service;
 pub(crate) mod tree;
@@ -21,7 +23,9 @@ use schemars::JsonSchema;
 pub use check::{Answer, Check, During, Expect};
 pub use file::{File, Volume};
 pub use firewall::{Firewall, Hook, Match, Nat, Rule};
+pub use lookup::Dns;
 pub use node::{Interface, Limits, Node, Route};
+pub use process::{After, Health, Main, Stop};
 pub use segment::{Recipe, Segment};
 pub use service::{Ready, Service};
 pub use tunnel::{Authentication, Ends, Ipsec, Rekey, Tunnel, TunnelEnd, Wireguard};
@@ -103,6 +107,12 @@ impl Spec {
             Subject::Segment(name) => find(&self.segments, name),
             Subject::Node(name) => find(&self.nodes, name),
             Subject::Tunnel(name) => find(&self.tunnels, name),
+            Subject::After(name, other) => {
+                let node = self.nodes.iter().find(|(word, _)| word.value == name.as_str());
+                let mut after =
+                    node.and_then(|(_, node)| node.as_ref()).into_iter().flat_map(|it| &it.after);
+                after.find(|(word, _)| word.value == other.as_str()).map(|(word, _)| word.place)
+            }
         }
     }
 }

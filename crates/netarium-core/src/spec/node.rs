@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 
 use super::decode::{Table, entries, list, number, truth, without_repeats, word, words};
 use super::tree::{Tree, Value};
-use super::{File, Firewall, Named, Nat, Service, Volume, Word};
+use super::{After, Dns, File, Firewall, Main, Named, Nat, Service, Volume, Word, lookup, process};
 use crate::compose::Given;
 use crate::problem::{Placed, Problem, Problems};
 use crate::schema;
@@ -43,6 +43,13 @@ pub struct Node {
     /// How much of the machine it may use. Default: no limit.
     #[schemars(with = "Option<Limits>")]
     pub limits: Limits,
+    /// What it runs by itself.
+    #[schemars(flatten)]
+    pub main: Main,
+    /// The nodes that it starts after: a name or a list, all of which must be ready, or a table that
+    /// says what of each it waits for.
+    #[schemars(with = "Option<schema::AfterForm>")]
+    pub after: After,
     /// What runs in it.
     #[schemars(with = "Option<Vec<Service>>")]
     pub services: Vec<Service>,
@@ -63,6 +70,20 @@ pub struct Node {
     /// Whether programs in it may make containers of their own. Default: `false`.
     #[schemars(with = "Option<bool>")]
     pub nesting: Option<Placed<bool>>,
+    /// Its host name. Default: its name.
+    #[schemars(with = "Option<schema::HostName>")]
+    pub hostname: Option<Word>,
+    /// Other names by which nodes know it, at all its addresses.
+    #[schemars(with = "Option<schema::OneOrMany<schema::HostName>>")]
+    pub aliases: Vec<Word>,
+    /// Names that it alone knows, with their addresses.
+    #[schemars(
+        with = "Option<std::collections::BTreeMap<schema::HostName, schema::OneOrMany<schema::Address>>>"
+    )]
+    pub hosts: Vec<(Word, Vec<Word>)>,
+    /// Its name servers. Default: those of the host, if it has a way out.
+    #[schemars(with = "Option<schema::DnsForm>")]
+    pub dns: Option<Dns>,
     /// What a Compose file says of it besides.
     #[schemars(skip)]
     pub(crate) given: Option<Box<Given>>,
@@ -81,12 +102,18 @@ impl Node {
             routes: Vec::new(),
             sysctls: Vec::new(),
             limits: Limits::default(),
+            main: Main::default(),
+            after: Vec::new(),
             services: Vec::new(),
             firewall: Firewall::default(),
             nat: Vec::new(),
             files: Vec::new(),
             volumes: Vec::new(),
             nesting: None,
+            hostname: None,
+            aliases: Vec::new(),
+            hosts: Vec::new(),
+            dns: None,
             given: None,
         }
     }
@@ -116,6 +143,8 @@ impl Node {
             limits: table
                 .take("limits")
                 .map_or_else(Limits::default, |tree| Limits::read(tree, problems)),
+            main: Main::read(&mut table, problems),
+            after: table.take("after").map_or_else(Vec::new, |it| process::after(it, problems)),
             services: table.take("services").map_or_else(Vec::new, |tree| {
                 let items = list("services", tree, problems);
                 items.iter().filter_map(|item| Service::read(item, problems)).collect()
@@ -139,6 +168,12 @@ impl Node {
                 items.iter().filter_map(|item| Volume::read(item, problems)).collect()
             }),
             nesting: table.take("nesting").and_then(|tree| truth("nesting", tree, problems)),
+            hostname: table.take("hostname").and_then(|tree| word("hostname", tree, problems)),
+            aliases: table
+                .take("aliases")
+                .map_or_else(Vec::new, |tree| words("aliases", tree, problems)),
+            hosts: table.take("hosts").map_or_else(Vec::new, |tree| lookup::hosts(tree, problems)),
+            dns: table.take("dns").and_then(|tree| Dns::read(tree, problems)),
             given: None,
         };
         table.close(problems);
@@ -181,6 +216,9 @@ pub struct Interface {
     /// `address` is the same.
     #[schemars(with = "Option<schema::OneOrMany<schema::InterfaceAddress>>")]
     pub addresses: Vec<Word>,
+    /// Other names by which nodes know its node, at these addresses.
+    #[schemars(with = "Option<schema::OneOrMany<schema::HostName>>")]
+    pub aliases: Vec<Word>,
 }
 
 impl Interface {
@@ -210,7 +248,14 @@ impl Interface {
 
     /// An interface about which nothing more is known.
     fn on(segment: Word) -> Self {
-        Self { segment, name: None, mac: None, mtu: None, addresses: Vec::new() }
+        Self {
+            segment,
+            name: None,
+            mac: None,
+            mtu: None,
+            addresses: Vec::new(),
+            aliases: Vec::new(),
+        }
     }
 
     fn read_entry(segment: &Word, tree: &Tree, problems: &mut Problems) -> Option<Self> {
@@ -240,6 +285,9 @@ impl Interface {
             name: table.take("name").and_then(|tree| word("name", tree, problems)),
             mac: table.take("mac").and_then(|tree| word("mac", tree, problems)),
             mtu: table.take("mtu").and_then(|tree| number("mtu", tree, problems)),
+            aliases: table
+                .take("aliases")
+                .map_or_else(Vec::new, |tree| words("aliases", tree, problems)),
         };
         table.close(problems);
         interface

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use super::Word;
 use super::decode::{Table, choice, number, word, words};
 use super::node::pairs;
+use super::process::{Health, Stop};
 use super::tree::{Tree, Value};
 use crate::model::Restart;
 use crate::problem::{Placed, Problem, Problems};
@@ -39,6 +40,9 @@ pub struct Service {
     /// When it counts as ready. Default: `started`.
     #[schemars(with = "Option<schema::ReadyForm>")]
     pub ready: Option<Ready>,
+    /// How it is stopped.
+    #[schemars(with = "Option<Stop>")]
+    pub stop: Stop,
 }
 
 /// When a service counts as ready.
@@ -55,16 +59,18 @@ pub enum Ready {
     Unix(Word),
     /// When this file is there.
     File(Word),
+    /// As long as a program says so.
+    Command(Box<Health>),
 }
 
-const RESTARTS: [(&str, Restart); 3] =
+pub(super) const RESTARTS: [(&str, Restart); 3] =
     [("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
 
 impl Service {
     pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
         let mut table = Table::open("a service", tree, problems)?;
         let name = table.need("name", problems).and_then(|tree| word("name", tree, problems));
-        let run = table.need("run", problems).and_then(|tree| arguments(tree, problems));
+        let run = table.need("run", problems).and_then(|tree| arguments("run", tree, problems));
         let env = table.take("env").map_or_else(Vec::new, |tree| pairs("variable", tree, problems));
         let folder = table.take("folder").and_then(|tree| word("folder", tree, problems));
         let user = table.take("user").and_then(|tree| word("user", tree, problems));
@@ -73,23 +79,24 @@ impl Service {
         let restart =
             table.take("restart").and_then(|tree| choice("restart", tree, &RESTARTS, problems));
         let ready = table.take("ready").and_then(|tree| Ready::read(tree, problems));
+        let stop = table.take("stop").map(|tree| Stop::read(tree, problems)).unwrap_or_default();
         table.close(problems);
         // A service that runs nothing is kept for its name, which others may come after.
         let run = run.unwrap_or_default();
-        Some(Self { name: name?, run, env, folder, user, after, restart, ready })
+        Some(Self { name: name?, run, env, folder, user, after, restart, ready, stop })
     }
 }
 
 /// What is run. One line of text is a mistake that people make who know Compose.
-fn arguments(tree: &Tree, problems: &mut Problems) -> Option<Vec<Word>> {
+pub(super) fn arguments(key: &str, tree: &Tree, problems: &mut Problems) -> Option<Vec<Word>> {
     match &tree.value {
         Value::List(items) if !items.is_empty() => {
-            Some(items.iter().filter_map(|item| word("run", item, problems)).collect())
+            Some(items.iter().filter_map(|item| word(key, item, problems)).collect())
         }
         Value::Scalar(text) => {
             let list = text.split_whitespace().collect::<Vec<_>>().join(", ");
             problems.add(
-                Problem::new("run must be a list of words")
+                Problem::new(format!("{key} must be a list of words"))
                     .at(tree.place)
                     .hint(format!("there is no shell: write [{list}]")),
             );
@@ -97,7 +104,9 @@ fn arguments(tree: &Tree, problems: &mut Problems) -> Option<Vec<Word>> {
         }
         _ => {
             problems.add(
-                Problem::new("run must be a list of words").at(tree.place).hint("write [program]"),
+                Problem::new(format!("{key} must be a list of words"))
+                    .at(tree.place)
+                    .hint("write [program]"),
             );
             None
         }
@@ -105,14 +114,21 @@ fn arguments(tree: &Tree, problems: &mut Problems) -> Option<Vec<Word>> {
 }
 
 impl Ready {
-    fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
         let Value::Table(_) = &tree.value else {
             let word = word("ready", tree, problems)?;
             return match word.value.as_str() {
                 "started" => Some(Self::Started),
                 "done" => Some(Self::Done(word)),
                 _ => {
-                    let known = ["started", "done", "{tcp: PORT}", "{unix: PATH}", "{file: PATH}"];
+                    let known = [
+                        "started",
+                        "done",
+                        "{tcp: PORT}",
+                        "{unix: PATH}",
+                        "{file: PATH}",
+                        "{command: [PROGRAM]}",
+                    ];
                     problems.unknown("readiness", &word, known);
                     None
                 }
@@ -122,17 +138,21 @@ impl Ready {
         let tcp = table.take("tcp").and_then(|tree| number("tcp", tree, problems));
         let unix = table.take("unix").and_then(|tree| word("unix", tree, problems));
         let file = table.take("file").and_then(|tree| word("file", tree, problems));
+        let kinds = table.in_order(&["tcp", "unix", "file", "command"]);
+        let command = match kinds[..] {
+            ["command"] => Health::read(&mut table, problems),
+            // Said of more than one thing; what belongs to it is looked at when it is one.
+            _ => table.take("command").and(None),
+        };
         let place = table.place;
         table.close(problems);
-        match (tcp, unix, file) {
-            (Some(port), None, None) => Some(Self::Tcp(port)),
-            (None, Some(path), None) => Some(Self::Unix(path)),
-            (None, None, Some(path)) => Some(Self::File(path)),
-            (None, None, None) => None,
-            _ => {
-                problems.at(place, "ready is one thing: tcp, unix or file");
-                None
-            }
+        if kinds.len() > 1 {
+            problems.at(place, "ready is one thing: tcp, unix, file or command");
+            return None;
         }
+        tcp.map(Self::Tcp)
+            .or(unix.map(Self::Unix))
+            .or(file.map(Self::File))
+            .or(command.map(|it| Self::Command(Box::new(it))))
     }
 }

@@ -118,7 +118,7 @@ fn mistakes_are_told_with_their_places() {
             ),
             (
                 "services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [a]}}",
-                &["1:71: a, b wait for each other"],
+                &["1:39: a, b wait for each other"],
             ),
             ("service depends_on: [b]", &["1:39: unknown service b (there is only a)"]),
             ("service depends_on: {b: {condition: service_started, required: false}}", &[]),

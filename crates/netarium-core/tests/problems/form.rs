@@ -112,7 +112,7 @@ fn unknown_and_repeated_keys_are_all_reported() {
             "nodes: {one: {limits: {cpu: 1}, services: [{name: a, run: [b], wait: c}]}}",
             &[
                 "1:24: unknown key cpu in limits (did you mean cpus?)",
-                "1:64: unknown key wait in a service (there are name, run, env, folder, user, after, restart, ready)",
+                "1:64: unknown key wait in a service (there are name, run, env, folder, user, after, restart, ready, stop)",
             ],
         ),
         (

@@ -20,6 +20,7 @@ mod firewall;
 mod form;
 #[path = "../pretend/mod.rs"]
 mod pretend;
+mod process;
 mod running;
 mod uplink;
 mod wireguard;

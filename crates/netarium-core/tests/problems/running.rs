@@ -87,7 +87,7 @@ fn services_are_checked() {
             &[
                 "1:54: srv is no absolute path (it begins with /)",
                 "1:68: unknown restart sometimes (there are never, on-failure, always)",
-                "1:86: unknown readiness soon (there are started, done, {tcp: PORT}, {unix: PATH}, {file: PATH})",
+                "1:86: unknown readiness soon (there are started, done, {tcp: PORT}, {unix: PATH}, {file: PATH}, {command: [PROGRAM]})",
             ],
         ),
         (
@@ -96,7 +96,7 @@ fn services_are_checked() {
                 "1:59: there is no TCP port 0",
                 "1:98: x is no absolute path (it begins with /)",
                 "1:119: the program to run has no name",
-                "1:131: ready is one thing: tcp, unix or file",
+                "1:131: ready is one thing: tcp, unix, file or command",
             ],
         ),
         (

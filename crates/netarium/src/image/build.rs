@@ -7,29 +7,33 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
+use netarium_core::image::Platform;
 use netarium_core::model::Recipe;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::image::error::hint_of_cause;
 use crate::image::progress::Progress;
 use crate::image::workshop::{Answer, Request, Work};
-use crate::image::{ImageError, ImageEvent};
+use crate::image::{ImageError, ImageEvent, platforms};
+use crate::linux::binfmt;
 use crate::linux::program::{Program, ProgramError};
 use crate::linux::stage::{Running, Stage, StageError};
 
-/// Builds an image into the store in `folder`. `lock` is the image's, held by the caller; the
+/// Builds an image for `platform` into the store in `folder`. `lock` is the image's, held by the caller; the
 /// stage has a share in it until it is finished and clean, whatever becomes of the caller.
 pub(crate) async fn build(
     folder: &Path,
     recipe: &Recipe,
+    platform: &Platform,
     lock: &File,
     report: &(dyn Fn(ImageEvent) + Sync),
 ) -> Result<(), ImageError> {
-    check(recipe)?;
+    check(recipe, platform)?;
     let began = Instant::now();
     report(ImageEvent::Started { packages: recipe.packages.len() });
-    let work = Work::Build(recipe.clone());
-    let request = Request { folder: folder.to_owned(), digest: recipe.digest(), work };
+    let work = Work::Build(recipe.clone(), platform.clone());
+    let digest = platforms::address(recipe, platform);
+    let request = Request { folder: folder.to_owned(), digest, work };
     let bytes = run(recipe.name.as_str(), request, lock, report).await?;
     report(ImageEvent::Done { seconds: began.elapsed().as_secs_f64(), bytes });
     Ok(())
@@ -42,8 +46,9 @@ pub(crate) async fn remove(folder: &Path, digest: &str, lock: &File) -> Result<(
     run(digest, request, lock, &|_| ()).await.map(drop)
 }
 
-/// Sees that no word of a recipe can be taken for an option, a file or a list.
-fn check(recipe: &Recipe) -> Result<(), ImageError> {
+/// Sees that no word of a recipe can be taken for an option, a file or a list, and that there is what
+/// builds it.
+fn check(recipe: &Recipe, platform: &Platform) -> Result<(), ImageError> {
     let image = recipe.name.to_string();
     let fits = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -53,12 +58,15 @@ fn check(recipe: &Recipe) -> Result<(), ImageError> {
     if let Some(word) = words.into_iter().find(|word| !fits(word)) {
         return Err(ImageError::Word { image, word: word.clone() });
     }
-    if Program::is_there("mmdebstrap") {
-        Ok(())
-    } else {
+    if !Program::is_there("mmdebstrap") {
         let source = ProgramError::Missing { name: "mmdebstrap".to_owned() };
-        Err(ImageError::Program { image, source })
+        return Err(ImageError::Program { image, source });
     }
+    if *platform != platforms::here() {
+        binfmt::emulator(&platform.architecture)
+            .map_err(|source| ImageError::Foreign { image, source })?;
+    }
+    Ok(())
 }
 
 async fn run(

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::image::progress::Cause;
+use crate::linux::binfmt::BinfmtError;
 use crate::linux::program::ProgramError;
 use crate::linux::stage::StageError;
 
@@ -42,6 +43,14 @@ pub enum ImageError {
         image: String,
         /// Which program.
         source: ProgramError,
+    },
+    /// It cannot be built for another platform than that of this machine.
+    #[error("cannot build image {image}: {source}")]
+    Foreign {
+        /// The image.
+        image: String,
+        /// Why.
+        source: BinfmtError,
     },
     /// The process that builds or removes images failed.
     #[error("cannot work on image {image}")]
@@ -99,6 +108,7 @@ impl ImageError {
             }
             Self::Word { .. } => Some("see https://packages.debian.org".to_owned()),
             Self::Program { source, .. } => source.hint(),
+            Self::Foreign { source, .. } => source.hint(),
             Self::Stage { source, .. } => source.hint(),
             Self::Build { hint, .. } => hint.clone(),
             Self::Missing { .. } | Self::Ambiguous { .. } => {

@@ -10,11 +10,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use netarium_core::image::Platform;
 use netarium_core::model::Recipe;
 use rustix::mount::{MountFlags, mount, mount_bind};
 use rustix::process::{WaitOptions, waitpid};
 
+use crate::image::platforms;
 use crate::image::workshop::bytes_of;
+use crate::linux::binfmt::{BinfmtError, emulate};
 use crate::linux::emulation::emulate_root;
 use crate::linux::idmap::IdMap;
 use crate::linux::program::{Program, ProgramError};
@@ -59,13 +62,20 @@ pub(crate) enum InstallError {
     Filter(#[from] seccompiler::Error),
     #[error("{0}")]
     Program(#[from] ProgramError),
+    #[error("{0}")]
+    Foreign(#[from] BinfmtError),
     #[error("mmdebstrap failed")]
     Failed,
 }
 
-/// Installs the packages of `recipe` into the empty folder `rootfs`. The answer is how much of the
-/// disk they take, in bytes.
-pub(crate) fn install(rootfs: &Path, recipe: &Recipe, map: &IdMap) -> Result<u64, InstallError> {
+/// Installs the packages of `recipe` into the empty folder `rootfs`, as `platform` has them. The answer
+/// is how much of the disk they take, in bytes.
+pub(crate) fn install(
+    rootfs: &Path,
+    recipe: &Recipe,
+    platform: &Platform,
+    map: &IdMap,
+) -> Result<u64, InstallError> {
     mount_bind(rootfs, TARGET).map_err(io::Error::from)?;
     // What a killed build leaves in /tmp would belong to ids that nobody can clean up after.
     let nothing = MountFlags::empty();
@@ -75,13 +85,16 @@ pub(crate) fn install(rootfs: &Path, recipe: &Recipe, map: &IdMap) -> Result<u64
     std::env::set_current_dir("/")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     mount_devices(&Path::new(TARGET).join("dev"))?;
+    if *platform != platforms::here() {
+        emulate(&platform.architecture)?;
+    }
     emulate_root(map)?;
-    run_to_end(mmdebstrap(recipe))?;
+    run_to_end(mmdebstrap(recipe, platform))?;
     finish(Path::new(TARGET))?;
     Ok(bytes_of(Path::new(TARGET))?)
 }
 
-fn mmdebstrap(recipe: &Recipe) -> Program {
+fn mmdebstrap(recipe: &Recipe, platform: &Platform) -> Program {
     let packages: Vec<&str> = recipe.packages.iter().map(String::as_str).collect();
     let mut program = Program::new("mmdebstrap")
         .args(["--mode=root", "--variant=essential", "--format=directory", "--verbose"])
@@ -91,6 +104,10 @@ fn mmdebstrap(recipe: &Recipe) -> Program {
             "--aptopt=APT::Sandbox::User \"root\"",
             "--aptopt=APT::Install-Recommends \"false\"",
         ]);
+    if *platform != platforms::here() {
+        // For the processors that images are built for, Debian's words are those of Go.
+        program = program.arg(format!("--architectures={}", platform.architecture));
+    }
     if Path::new(MERGED_USR).is_dir() {
         program = program.arg(format!("--hook-dir={MERGED_USR}"));
     }

@@ -2,18 +2,22 @@
 //!
 //! Reading order: `store` keeps images; `build` starts a build and follows it, with `progress`
 //! reading what mmdebstrap says; `workshop` is the work itself, a stage of its own; `install` fills a root file
-//! system.
+//! system, for one of the `platforms`. What is `outgoing` is packed and described for others.
 
 mod build;
 mod error;
 mod install;
+pub mod outgoing;
+mod platforms;
 mod progress;
 mod store;
 pub(crate) mod workshop;
 
+use netarium_core::image::Platform;
 use serde::Serialize;
 
 pub use error::ImageError;
+pub(crate) use outgoing::packer;
 pub(crate) use store::ROOTFS;
 pub use store::{Hold, ImageRoot, Store, StoredImage};
 
@@ -29,11 +33,16 @@ pub enum ImageEvent {
         /// How many packages the recipe names.
         packages: usize,
     },
-    /// A build goes on.
+    /// What was built for these machines is packed.
+    Packing {
+        /// The machines.
+        platform: Platform,
+    },
+    /// Building or packing goes on.
     Step {
         /// What is going on, `unpacking 12/83 iproute2` for example.
         text: String,
-        /// How far the build has come; it never goes back.
+        /// How far it has come; it never goes back.
         done: u64,
         /// What `done` is in the end.
         total: u64,

@@ -10,13 +10,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use netarium_core::image::Platform;
 use netarium_core::model::{Image, Recipe};
 use netarium_core::name::Name;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{ImageError, ImageEvent, build};
+use crate::image::{ImageError, ImageEvent, build, platforms};
 
 /// The root file system in the folder of an image.
 pub(crate) const ROOTFS: &str = "rootfs";
@@ -36,6 +37,8 @@ pub struct StoredImage {
     pub name: Name,
     /// Its address, see [`Recipe::digest`].
     pub digest: String,
+    /// Which machines it is for.
+    pub platform: Platform,
     /// The Debian release.
     pub suite: String,
     /// The packages of the recipe.
@@ -69,6 +72,8 @@ pub enum ImageRoot {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     name: Name,
+    #[serde(default = "platforms::here")]
+    platform: Platform,
     suite: String,
     packages: Vec<String>,
     created: u64,
@@ -91,6 +96,18 @@ enum Tried {
     Busy,
     /// Labs use it.
     InUse,
+}
+
+impl StoredImage {
+    /// Whether it is what people call `word`: its name, or the beginning of its digest.
+    fn is_called(&self, word: &str) -> bool {
+        self.name.as_str() == word || word.len() >= 4 && self.digest.starts_with(word)
+    }
+
+    /// Whether it was made by the same recipe, for whatever platform.
+    fn is_made_as(&self, other: &Self) -> bool {
+        (&self.suite, &self.packages) == (&other.suite, &other.packages)
+    }
 }
 
 impl Hold {
@@ -123,9 +140,10 @@ impl From<Hold> for OwnedFd {
 }
 
 impl Record {
-    pub(crate) fn new(recipe: &Recipe, created: u64, bytes: u64) -> Self {
+    pub(crate) fn new(recipe: &Recipe, platform: &Platform, created: u64, bytes: u64) -> Self {
         let Recipe { name, suite, packages } = recipe.clone();
-        Self { name, suite, packages: packages.into_iter().collect(), created, bytes }
+        let (packages, platform) = (packages.into_iter().collect(), platform.clone());
+        Self { name, platform, suite, packages, created, bytes }
     }
 }
 
@@ -162,7 +180,9 @@ impl Store {
             match self.try_lock(&digest)? {
                 // It may have come in between.
                 Tried::Locked(_) if self.has(&digest) => {}
-                Tried::Locked(lock) => self.make(recipe, &lock, report).await?,
+                Tried::Locked(lock) => {
+                    self.make(recipe, &platforms::here(), &lock, report).await?;
+                }
                 Tried::Busy => {
                     report(ImageEvent::Waiting);
                     self.wait(&digest, FlockOperation::LockShared).await?;
@@ -207,10 +227,54 @@ impl Store {
         recipe: &Recipe,
         report: &(dyn Fn(ImageEvent) + Sync),
     ) -> Result<PathBuf, ImageError> {
-        let digest = recipe.digest();
+        self.build_for(recipe, &platforms::here(), report).await
+    }
+
+    /// The same for machines of a kind that need not be this one's.
+    ///
+    /// # Errors
+    /// As [`Store::build`], and if nothing here can run programs of such machines.
+    pub async fn build_for(
+        &self,
+        recipe: &Recipe,
+        platform: &Platform,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<PathBuf, ImageError> {
+        let digest = platforms::address(recipe, platform);
         let lock = self.lock(recipe.name.as_str(), &digest, report).await?;
-        self.make(recipe, &lock, report).await?;
+        self.make(recipe, platform, &lock, report).await?;
         Ok(self.rootfs(&digest))
+    }
+
+    /// What was built by `recipe`, for each platform.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn built_by(&self, recipe: &Recipe) -> Result<Vec<StoredImage>, ImageError> {
+        let mut built = self.list()?;
+        built.retain(|it| it.suite == recipe.suite && it.packages.iter().eq(&recipe.packages));
+        Ok(built)
+    }
+
+    /// What was built of an image, for each platform; it is named by its recipe's name, or by the
+    /// beginning of the digest that it has for any platform.
+    ///
+    /// # Errors
+    /// If there is no such image, or several of that name that are made of different packages.
+    pub fn built(&self, image: &str) -> Result<Vec<StoredImage>, ImageError> {
+        let all = self.list()?;
+        let named: Vec<&StoredImage> = all.iter().filter(|it| it.is_called(image)).collect();
+        let Some(first) = named.first() else {
+            return Err(ImageError::Missing {
+                image: image.to_owned(),
+                folder: self.folder.clone(),
+            });
+        };
+        if named.iter().any(|it| !it.is_made_as(first)) {
+            let digests = named.iter().map(|it| it.digest.clone()).collect();
+            return Err(ImageError::Ambiguous { image: image.to_owned(), digests });
+        }
+        Ok(all.iter().filter(|it| it.is_made_as(first)).cloned().collect())
     }
 
     /// All images, by name and age.
@@ -239,9 +303,7 @@ impl Store {
     /// If there is no such image or more than one, a lab uses it, or it cannot be removed.
     pub async fn remove(&self, image: &str) -> Result<StoredImage, ImageError> {
         let mut found = self.list()?;
-        found.retain(|stored| {
-            stored.name.as_str() == image || image.len() >= 4 && stored.digest.starts_with(image)
-        });
+        found.retain(|stored| stored.is_called(image));
         let stored = match found.len() {
             0 => {
                 let (image, folder) = (image.to_owned(), self.folder.clone());
@@ -294,24 +356,25 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(ImageError::folder(&path))?,
         };
-        let Record { name, suite, packages, created, bytes } =
+        let Record { name, platform, suite, packages, created, bytes } =
             serde_json::from_slice(&text).map_err(|source| ImageError::Record { path, source })?;
         let (digest, rootfs) = (digest.to_owned(), self.rootfs(digest));
-        Ok(Some(StoredImage { name, digest, suite, packages, created, bytes, rootfs }))
+        Ok(Some(StoredImage { name, digest, platform, suite, packages, created, bytes, rootfs }))
     }
 
     async fn make(
         &self,
         recipe: &Recipe,
+        platform: &Platform,
         lock: &File,
         report: &(dyn Fn(ImageEvent) + Sync),
     ) -> Result<(), ImageError> {
         let made = match &self.builder {
-            Builder::Mmdebstrap => build::build(&self.folder, recipe, lock, report).await,
+            Builder::Mmdebstrap => build::build(&self.folder, recipe, platform, lock, report).await,
             #[cfg(test)]
-            Builder::Fake(builds) => tests::fake_build(self, recipe, builds).await,
+            Builder::Fake(builds) => tests::fake_build(self, recipe, platform, builds).await,
         };
-        let digest = recipe.digest();
+        let digest = platforms::address(recipe, platform);
         // A stage that was lost may still hold the lock while it cleans up.
         let lost = matches!(made, Err(ImageError::Stage { .. }));
         if made.is_err() && !lost && !self.has(&digest) {
@@ -420,148 +483,4 @@ fn is_digest(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::Arc;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    /// A store in a folder of the test's own, which goes with it.
-    struct TestStore {
-        store: Store,
-        builds: Arc<AtomicUsize>,
-    }
-
-    impl TestStore {
-        fn new(test: &str) -> Self {
-            let folder =
-                std::env::temp_dir().join(format!("netarium-{test}-{}", std::process::id()));
-            let builds = Arc::new(AtomicUsize::new(0));
-            let store = Store { folder, builder: Builder::Fake(Arc::clone(&builds)) };
-            Self { store, builds }
-        }
-
-        fn builds(&self) -> usize {
-            self.builds.load(Ordering::SeqCst)
-        }
-    }
-
-    impl Drop for TestStore {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.store.folder).unwrap();
-        }
-    }
-
-    pub(super) async fn fake_build(
-        store: &Store,
-        recipe: &Recipe,
-        builds: &AtomicUsize,
-    ) -> Result<(), ImageError> {
-        // Others get their turn while this one builds.
-        for _ in 0..10 {
-            tokio::task::yield_now().await;
-        }
-        let folder = store.folder.join(recipe.digest());
-        fs::create_dir_all(folder.join(ROOTFS)).unwrap();
-        let note = File::create(folder.join("image.json")).unwrap();
-        let count = builds.fetch_add(1, Ordering::SeqCst);
-        serde_json::to_writer(note, &Record::new(recipe, count as u64, 7)).unwrap();
-        Ok(())
-    }
-
-    fn recipe(name: &str, package: &str) -> Recipe {
-        Recipe {
-            name: Name::new(name).unwrap(),
-            suite: "bookworm".to_owned(),
-            packages: BTreeSet::from([package.to_owned()]),
-        }
-    }
-
-    fn run<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-    }
-
-    #[test]
-    fn two_who_want_the_same_image_build_it_once() {
-        let test = TestStore::new("once");
-        let events = Mutex::new(Vec::new());
-        let report = |event| events.lock().unwrap().push(event);
-        let recipe = recipe("base", "iproute2");
-        let (first, second) = run(async {
-            tokio::join!(test.store.ensure(&recipe, &report), test.store.ensure(&recipe, &report))
-        });
-        assert_eq!(first.unwrap(), second.unwrap());
-        assert_eq!(test.builds(), 1);
-        assert_eq!(*events.lock().unwrap(), [ImageEvent::Waiting]);
-    }
-
-    #[test]
-    fn images_are_listed_by_name_and_what_is_half_built_is_not() {
-        let test = TestStore::new("list");
-        assert_eq!(test.store.list().unwrap(), []);
-        for (name, package) in [("vpn", "strongswan"), ("base", "iproute2")] {
-            run(test.store.ensure(&recipe(name, package), &|_| ())).unwrap();
-        }
-        let half = test.store.folder.join(format!(".building-{}", "a".repeat(64)));
-        fs::create_dir_all(half.join(ROOTFS)).unwrap();
-        fs::create_dir_all(test.store.folder.join("b".repeat(64))).unwrap();
-        let names: Vec<String> =
-            test.store.list().unwrap().iter().map(|image| image.name.to_string()).collect();
-        assert_eq!(names, ["base", "vpn"]);
-    }
-
-    #[test]
-    fn an_image_in_use_is_neither_removed_nor_replaced() {
-        let test = TestStore::new("hold");
-        let recipe = recipe("base", "iproute2");
-        run(test.store.ensure(&recipe, &|_| ())).unwrap();
-        let hold = run(test.store.hold(&recipe.digest())).unwrap();
-        let copy = OwnedFd::from(hold);
-        for error in [
-            run(test.store.remove("base")).unwrap_err(),
-            run(test.store.build(&recipe, &|_| ())).unwrap_err(),
-        ] {
-            assert!(matches!(error, ImageError::InUse { .. }), "{error}");
-        }
-        drop(copy);
-        run(test.store.build(&recipe, &|_| ())).unwrap();
-        assert_eq!(test.builds(), 2);
-    }
-
-    #[test]
-    fn a_node_stands_on_the_host_or_on_an_image_that_is_held() {
-        let test = TestStore::new("root");
-        let host = run(test.store.root(&Image::Host, &|_| ())).unwrap();
-        assert_eq!(host.path(), Path::new("/"));
-        let image = Image::Recipe(recipe("base", "iproute2"));
-        let root = run(test.store.root(&image, &|_| ())).unwrap();
-        assert!(root.path().is_dir());
-        let error = run(test.store.remove("base")).unwrap_err();
-        assert!(matches!(error, ImageError::InUse { .. }), "{error}");
-    }
-
-    #[test]
-    fn an_image_that_is_not_there_is_neither_held_nor_removed() {
-        let test = TestStore::new("missing");
-        fs::create_dir_all(&test.store.folder).unwrap();
-        let held = run(test.store.hold(&"a".repeat(64))).unwrap_err();
-        let removed = run(test.store.remove("base")).unwrap_err();
-        assert!(matches!(held, ImageError::Missing { .. }), "{held}");
-        assert_eq!(
-            removed.to_string(),
-            format!("cannot find image base in {}", test.store.folder.display())
-        );
-    }
-
-    #[test]
-    fn a_name_that_two_images_have_is_refused_with_both() {
-        let test = TestStore::new("ambiguous");
-        for package in ["strongswan", "iproute2"] {
-            run(test.store.ensure(&recipe("base", package), &|_| ())).unwrap();
-        }
-        let error = run(test.store.remove("base")).unwrap_err();
-        assert!(matches!(&error, ImageError::Ambiguous { digests, .. } if digests.len() == 2));
-    }
-}
+mod tests;

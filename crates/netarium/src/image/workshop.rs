@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use netarium_core::image::Platform;
 use netarium_core::model::Recipe;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -37,7 +38,7 @@ pub(crate) struct Request {
 /// What is done to an image.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Work {
-    Build(Recipe),
+    Build(Recipe, Platform),
     Remove,
 }
 
@@ -106,8 +107,8 @@ fn work(call: &Call, request: &Request, places: &Places) -> Result<u64, WorkErro
     clean(&places.building, &map)?;
     clean(&places.removed, &map)?;
     match &request.work {
-        Work::Build(recipe) => {
-            let built = build(call, recipe, places, &map);
+        Work::Build(recipe, platform) => {
+            let built = build(call, (recipe, platform), places, &map);
             // What stopped the build is worth more than what stops the cleaning after it.
             let cleaned = clean(&places.building, &map).and_then(|()| clean(&places.removed, &map));
             built.and_then(|bytes| cleaned.map(|()| bytes))
@@ -121,14 +122,19 @@ fn work(call: &Call, request: &Request, places: &Places) -> Result<u64, WorkErro
     }
 }
 
-fn build(call: &Call, recipe: &Recipe, places: &Places, map: &IdMap) -> Result<u64, WorkError> {
+fn build(
+    call: &Call,
+    (recipe, platform): (&Recipe, &Platform),
+    places: &Places,
+    map: &IdMap,
+) -> Result<u64, WorkError> {
     let building = &places.building;
     open_to_root(&places.store, map)?;
     make_rootfs(building, map)?;
     let (mut size, size_out) = io::pipe().map_err(failed(building))?;
     std::env::set_current_dir(building).map_err(failed(building))?;
     let installing = start_as_root_of_new_namespace(map, || {
-        match install(Path::new(ROOTFS), recipe, map)
+        match install(Path::new(ROOTFS), recipe, platform, map)
             .and_then(|bytes| (&size_out).write_all(&bytes.to_ne_bytes()).map_err(Into::into))
         {
             Ok(()) => 0,
@@ -149,7 +155,7 @@ fn build(call: &Call, recipe: &Recipe, places: &Places, map: &IdMap) -> Result<u
     let mut bytes = [0; 8];
     size.read_exact(&mut bytes).map_err(failed(building))?;
     let bytes = u64::from_ne_bytes(bytes);
-    finish(recipe, bytes, places)?;
+    finish(recipe, platform, bytes, places)?;
     Ok(bytes)
 }
 
@@ -172,10 +178,15 @@ fn make_rootfs(building: &Path, map: &IdMap) -> Result<(), WorkError> {
 
 /// Puts a finished build in its place. It is written to the disk first, since nothing was flushed
 /// while it was built, and an image that a power cut has emptied would look whole.
-fn finish(recipe: &Recipe, bytes: u64, places: &Places) -> Result<(), WorkError> {
+fn finish(
+    recipe: &Recipe,
+    platform: &Platform,
+    bytes: u64,
+    places: &Places,
+) -> Result<(), WorkError> {
     let note = places.building.join("image.json");
     let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let text = serde_json::to_vec_pretty(&Record::new(recipe, created, bytes))
+    let text = serde_json::to_vec_pretty(&Record::new(recipe, platform, created, bytes))
         .map_err(|error| failed(&note)(error.into()))?;
     let mut file = File::create_new(&note).map_err(failed(&note))?;
     file.write_all(&text).map_err(failed(&note))?;

@@ -12,7 +12,7 @@ use netarium_core::plan::Step;
 use super::change::Work;
 use super::{Lab, LabError, PATIENCE, Result, State};
 use crate::certificates::{Certificates, Reason, Standing};
-use crate::engine::native::worker::{Answer, Task};
+use crate::engine::native::worker::{After, Answer, Task};
 use crate::event::{Event, Report};
 use crate::linux::stage::StageError;
 
@@ -81,6 +81,7 @@ impl Lab {
             lock: &lock,
             unready: BTreeSet::new(),
             patience,
+            after: &After::new(),
             secrets: &file.model.secrets,
             renewed: Some(node),
             report,

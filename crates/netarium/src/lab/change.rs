@@ -16,7 +16,7 @@ use super::lock::Lock;
 use super::{Lab, LabError, Result};
 use crate::engine::native::look::{Question, Sight};
 use crate::engine::native::pasta;
-use crate::engine::native::worker::{Answer, Order, Task};
+use crate::engine::native::worker::{After, Answer, Order, Task};
 use crate::event::{Event, Report};
 use crate::failure::Failure;
 use crate::linux::cgroup::Cgroups;
@@ -29,6 +29,8 @@ pub(super) struct Work<'a> {
     /// Nodes with services that may not be ready yet, whatever the steps are.
     pub(super) unready: BTreeSet<Name>,
     pub(super) patience: Duration,
+    /// The nodes that are started after others.
+    pub(super) after: &'a After,
     /// Those of the lab file.
     pub(super) secrets: &'a Secrets,
     /// The node that gets a new certificate, whatever became of the last one.
@@ -76,17 +78,18 @@ impl Lab {
     /// Does the steps. The worker has the lock, too: if the caller is killed, nobody else may change
     /// the lab before the worker has ended.
     pub(super) async fn apply(&self, steps: &[Step], work: &Work<'_>) -> Result<()> {
-        let Work { lock, unready, patience, secrets, renewed, report } = work;
+        let Work { lock, unready, patience, after, secrets, renewed, report } = work;
         if steps.is_empty() && unready.is_empty() {
             return Ok(());
         }
         let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         let (steps_to_do, secrets) = (steps.to_vec(), (*secrets).clone());
-        let (unready, renewed) = (unready.clone(), renewed.cloned());
-        let task = Task::Apply { steps: steps_to_do, patience, unready, secrets, renewed };
+        let (unready, after, renewed) = (unready.clone(), (*after).clone(), renewed.cloned());
+        let task = Task::Apply { steps: steps_to_do, patience, unready, after, secrets, renewed };
         let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
+        let mut unmet = None;
         loop {
             match running.answer().await.map_err(LabError::Stage)? {
                 Some(Answer::Did(number)) => {
@@ -120,7 +123,8 @@ impl Lab {
                     }
                 }
                 Some(Answer::Settled) => return Ok(()),
-                Some(Answer::Failed(failure)) => return Err(LabError::Step(failure)),
+                Some(Answer::Unmet { node, other }) => unmet = Some((node, other)),
+                Some(Answer::Failed(failure)) => return Err(why(failure, unmet)),
                 Some(
                     Answer::Certificates(_)
                     | Answer::Observed(_)
@@ -159,6 +163,14 @@ impl Lab {
 enum Limited {
     Some,
     None,
+}
+
+/// The error of a step, or that a node is not as another waits for.
+fn why(failure: Failure, unmet: Option<(Name, Name)>) -> LabError {
+    match unmet {
+        Some((node, other)) => LabError::Unmet { node, other, failure: Box::new(failure) },
+        None => LabError::Step(failure),
+    }
 }
 
 fn limits(steps: &[Step], node: &Name) -> Limits {

@@ -66,6 +66,17 @@ pub enum LabError {
     /// A step failed.
     #[error(transparent)]
     Step(Failure),
+    /// A node cannot be started, because another is not as it waits for.
+    #[error("cannot start {node}, which comes after {other}")]
+    Unmet {
+        /// The node.
+        node: Name,
+        /// The other.
+        other: Name,
+        /// Why not.
+        #[source]
+        failure: Box<Failure>,
+    },
     /// The lab's own copy of its file is damaged.
     #[error("the lab's copy of its file is damaged")]
     Copy(#[source] LabFileError),

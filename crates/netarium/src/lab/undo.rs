@@ -34,8 +34,9 @@ impl Lab {
         }
         let steps = steps(before, &self.observe().await?);
         let secrets = file_before.map_or(work.secrets, |file| &file.model.secrets);
+        let after = &file_before.map(|file| file.model.order()).unwrap_or_default();
         let unready = work.unready.clone();
-        let work = Work { secrets, unready, ..*work };
+        let work = Work { secrets, unready, after, ..*work };
         self.apply(&steps, &work).await
     }
 

@@ -213,6 +213,7 @@ fn package_of(program: &str) -> &str {
         "nft" => "nftables",
         "ip" => "iproute2",
         "pasta" => "passt",
+        "qemu-aarch64-static" | "qemu-x86_64-static" => "qemu-user-static",
         other => other,
     }
 }

@@ -29,7 +29,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 
 use crate::bench;
 use crate::engine::native::{pasta, sweep, worker};
-use crate::image::workshop;
+use crate::image::{packer, workshop};
 use crate::linux::features;
 use crate::linux::program::{Program, ProgramError};
 
@@ -83,6 +83,8 @@ impl StageError {
 pub(crate) enum Stage {
     /// Builds and removes images.
     Image,
+    /// Packs images.
+    Pack,
     /// Does steps inside a lab, or looks at it.
     Worker,
     /// Starts what is at the far end of a lab's way out.
@@ -96,12 +98,20 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 6] =
-        [Self::Image, Self::Worker, Self::Pasta, Self::Sweep, Self::Features, Self::Bench];
+    const ALL: [Self; 7] = [
+        Self::Image,
+        Self::Pack,
+        Self::Worker,
+        Self::Pasta,
+        Self::Sweep,
+        Self::Features,
+        Self::Bench,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
+            Self::Pack => "pack",
             Self::Worker => "worker",
             Self::Pasta => "pasta",
             Self::Sweep => "sweep",
@@ -113,6 +123,7 @@ impl Stage {
     fn run(self, call: Call) -> i32 {
         match self {
             Self::Image => workshop::stage(&call),
+            Self::Pack => packer::stage(&call),
             Self::Worker => worker::stage(&call),
             Self::Pasta => pasta::stage(&call),
             Self::Sweep => sweep::stage(&call),

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod nodes;
+mod order;
 mod ready;
 mod settings;
 
@@ -32,7 +33,7 @@ use super::uplink::{self, UplinkError};
 use super::volumes::Trees;
 use super::wireguard::{self, WireguardError};
 use super::wiring;
-use super::worker::{Answer, Order, gone};
+use super::worker::{After, Answer, Order, Task, gone};
 use crate::failure::Failure;
 use crate::linux::launch::{LaunchError, Waiting};
 use crate::linux::netlink::{Netlink, NetlinkError};
@@ -149,9 +150,7 @@ impl<'a> Apply<'a> {
                 _ => rest.push((number, step)),
             }
         }
-        for group in group::groups(&rest) {
-            self.execute_group(group, call)?;
-        }
+        self.run_in_order(rest, call)?;
         self.open_tunnels(&tunnels, call)?;
         self.started.extend(unready.iter().cloned());
         self.wait_for_services()
@@ -323,6 +322,15 @@ impl<'a> Apply<'a> {
         let roots = ends.filter_map(|end| self.node(&end.node).ok().map(|node| node.root_path()));
         let roots: Vec<PathBuf> = roots.collect();
         Ok(tunnels::close(&it.tunnel, &roots)?)
+    }
+
+    /// The nodes that others come after.
+    fn after(&self) -> &'a After {
+        static NONE: After = After::new();
+        match &self.order.task {
+            Task::Apply { after, .. } => after,
+            _ => &NONE,
+        }
     }
 
     fn node(&mut self, name: &Name) -> Result<&mut RunningNode> {

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use netarium_core::model::Secrets;
+use netarium_core::model::{Condition, Secrets};
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{Id, LinkState, Object, Objects};
 use netarium_core::plan::Step;
@@ -57,6 +57,9 @@ pub(crate) struct Order {
     pub(crate) task: Task,
 }
 
+/// For each node that comes after others: which, and what of them it waits for.
+pub(crate) type After = BTreeMap<Name, BTreeMap<Name, Condition>>;
+
 /// What a worker does.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
@@ -68,6 +71,8 @@ pub(crate) enum Task {
         patience: u64,
         /// Nodes with services that were started before and may not be ready yet.
         unready: BTreeSet<Name>,
+        /// The nodes that are started after others, and what of those they wait for.
+        after: After,
         /// Secrets of the lab file, by tunnel.
         secrets: Secrets,
         /// The node that gets a new certificate, whatever became of the last one.
@@ -149,6 +154,13 @@ pub(crate) enum Answer {
     Rekeyed([Numbers; 2]),
     /// What came of trying to open these tunnels.
     Tried(BTreeMap<Name, Opening>),
+    /// What will fail next is that a node cannot be started, because another is not as it waits for.
+    Unmet {
+        /// The node.
+        node: Name,
+        /// The other.
+        other: Name,
+    },
     /// It did not work; nothing more will come.
     Failed(Failure),
 }
