@@ -12,7 +12,7 @@ use netarium_core::compose::{Leniency, Privileged};
 use netarium_core::name::Name;
 use netarium_core::problem::suggestion;
 
-use crate::args::{Compose, OneLab};
+use crate::args::{Compose, OnEngine, OneLab};
 
 /// Why no lab could be chosen.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +111,20 @@ impl Asked<'_> {
     fn files(&self) -> &[PathBuf] {
         self.compose.map_or(&[], |compose| compose.files.as_slice())
     }
+}
+
+/// The same, for a command that says on which engine.
+///
+/// # Errors
+/// As [`file`].
+pub(crate) fn file_on<'a>(
+    data: &DataFolder,
+    asked: impl Into<Asked<'a>>,
+    on: OnEngine,
+) -> anyhow::Result<LabFile> {
+    let mut file = file(data, asked)?;
+    file.model.engine = on.engine.or(file.model.engine);
+    Ok(file)
 }
 
 /// The lab that is meant, up or not.

@@ -30,7 +30,7 @@ impl Lab {
         }
         self.put_logs_aside(copy_files);
         if let Some(file) = file_before {
-            self.write_records(file)?;
+            self.write_records(file, self.engine().unwrap_or_default())?;
         }
         let steps = steps(before, &self.observe().await?);
         let secrets = file_before.map_or(work.secrets, |file| &file.model.secrets);
@@ -71,10 +71,11 @@ impl Lab {
 
     pub(super) async fn clear_all(&self) -> Result<bool> {
         let killed = keeper::kill_all(&self.folder).map_err(LabError::Kill)?;
+        let had_containers = self.clear_containers().await?;
         let left = self.folder.path().exists();
         let swept = sweep(self.folder.path()).await.map_err(LabError::Sweep);
         Cgroups::of_host().remove(&self.name).into_iter().try_for_each(Err)?;
-        swept.map(|()| killed || left)
+        swept.map(|()| killed || had_containers || left)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use netarium_core::model::{Nesting, VolumeSource};
+use netarium_core::model::{Engine, Nesting, VolumeSource};
 use netarium_core::name::Name;
 use netarium_core::object::{self, ImageRef};
 use netarium_core::plan::Step;
@@ -47,7 +47,7 @@ impl Apply<'_> {
         let folder = self.order.folder.node(&node.name);
         let remove = |source| StepError::Remove { path: folder.path().to_owned(), source };
         remove_all(folder.path()).map_err(remove)?;
-        for path in [folder.upper(), folder.work(), folder.merged(), folder.logs()] {
+        for path in [folder.upper(), folder.work(), folder.merged(), folder.logs(), folder.gate()] {
             create_folder(&path).map_err(|source| StepError::Write { path, source })?;
         }
         let control = folder.control();
@@ -132,6 +132,9 @@ impl Apply<'_> {
         inits: &[(usize, &Step, &object::Init)],
         call: &Call,
     ) -> std::result::Result<(), Failure> {
+        if self.order.engine == Engine::Docker {
+            return self.open_nodes(inits, call);
+        }
         let mut started = Vec::new();
         for (number, step, init) in inits {
             let waiting = self.waiting.remove(&init.node);
@@ -185,7 +188,7 @@ fn lower_folder(images: &Path, image: &ImageRef) -> PathBuf {
     }
 }
 
-fn create_folder(path: &Path) -> io::Result<()> {
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     // What a node sees of `upper` is its root folder, which others than root may pass through.
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
