@@ -86,7 +86,7 @@ async fn pack(
     let built = built(context, &store, image)?;
     let report = |event| {
         if let Some(first) = built.first() {
-            progress.event(&Event::Image { name: first.name.clone(), event });
+            progress.event(&Event::Image { name: first.name.to_string(), event });
         }
     };
     outgoing::pack(&store, &built, &packing.into(), &report).await.map_err(flat)

@@ -14,7 +14,7 @@ use crate::spec::{self, Word};
 pub(super) fn resolve(
     name: &Name,
     written: &spec::Node,
-    images: &Images,
+    images: &Images<'_>,
     context: &Context<'_>,
     taken: &mut Taken,
     problems: &mut Problems,
@@ -52,20 +52,20 @@ pub(super) fn resolve(
         dns: written.dns.as_ref().map(|dns| lookup::dns(dns, problems)),
     };
     let node = match &written.given {
-        Some(given) => with_given(node, given, problems),
+        Some(given) => with_given(node, given, &context.sources.folder, problems),
         None => node,
     };
     (node, Wired { interfaces, uplink, routes, broken })
 }
 
 /// Adds what a Compose file says of a node.
-fn with_given(node: Node, given: &Given, problems: &mut Problems) -> Node {
+fn with_given(node: Node, given: &Given, folder: &str, problems: &mut Problems) -> Node {
     let mut interfaces = node.interfaces;
     for (interface, aliases) in interfaces.iter_mut().zip(&given.aliases_at) {
         interface.aliases.clone_from(aliases);
     }
     Node {
-        image: images::foreign(given, problems).unwrap_or(node.image),
+        image: images::given(given, folder, problems).unwrap_or(node.image),
         interfaces,
         forwarding: given.forwarding,
         main: Some(given.main.clone()),

@@ -61,8 +61,9 @@ pub struct Spec {
     /// What makes its nodes. Default: what NETARIUM_ENGINE says, else native.
     #[schemars(with = "Option<Engine>")]
     pub engine: Option<Placed<Engine>>,
-    /// The image of every node that names none: a name from `images`, `base` or `host`.
-    #[schemars(with = "Option<schema::Name>")]
+    /// The image of every node that names none: a name from `images`, `base`, `host`, or an image
+    /// that others have made, `debian:12` for example.
+    #[schemars(with = "Option<schema::Image>")]
     pub image: Option<Word>,
     /// Images of the lab's own, besides `base` and `host`.
     #[schemars(with = "Option<schema::Map<Recipe>>")]
