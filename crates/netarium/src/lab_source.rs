@@ -320,7 +320,7 @@ mod tests {
 
         /// What is said about a path in it.
         fn said(&self, path: &str) -> String {
-            let wanted = Wanted { files: [path.to_owned()].into(), folders: [].into() };
+            let wanted = Wanted { files: [path.to_owned()].into(), ..Wanted::default() };
             match look(&self.0, &wanted).0.files.remove(path).unwrap() {
                 Source::Refused(why) => why,
                 found => panic!("{found:?}"),
@@ -375,7 +375,7 @@ mod tests {
     fn contents_that_nothing_names_any_more_go() {
         let folder = Folder::new("keep");
         File::create(folder.0.join("one")).unwrap();
-        let wanted = Wanted { files: ["one".to_owned()].into(), folders: [].into() };
+        let wanted = Wanted { files: ["one".to_owned()].into(), ..Wanted::default() };
         let (sources, contents) = look(&folder.0, &wanted);
         let kept = folder.0.join("kept");
         let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());

@@ -274,6 +274,8 @@ impl<'n> Wires<'n> {
                 }
             }
         }
+        // As Docker has them, whichever of them were named.
+        addresses.sort_by_key(|word| word.contains(':'));
         addresses
     }
 }

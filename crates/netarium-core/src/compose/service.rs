@@ -160,7 +160,8 @@ pub(super) fn read(
     keys.pass(&PASSED_OVER);
     let place = keys.place();
     keys.close(problems);
-    if service.image.is_none() && !is_built {
+    // What is not built is nothing to make a node from.
+    if service.image.is_none() && (!is_built || problems.is_lenient()) {
         problems.at(place, format!("the service {} has neither image nor build", key.value));
     }
     Some(service)
