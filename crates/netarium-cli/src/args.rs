@@ -291,6 +291,45 @@ pub(crate) enum Image {
         #[command(flatten)]
         packing: Packing,
     },
+    /// Send an image that was built to a registry
+    Push {
+        /// Its name, digest, or the beginning of its digest
+        image: String,
+        /// What it is to be called there: registry.example.org/name:tag
+        #[arg(value_name = "REGISTRY/NAME:TAG")]
+        called: Reference,
+        /// Speak to the registry without TLS
+        #[arg(long)]
+        plain_http: bool,
+        #[command(flatten)]
+        packing: Packing,
+    },
+    /// Pull an image that others have made, also if it is there already
+    Pull {
+        /// debian:12, ghcr.io/owner/name:tag, docker-daemon:NAME, oci-archive:FILE or
+        /// docker-archive:FILE
+        image: String,
+        /// Which machines it is to be for, linux/arm64 for example [default: this one's kind]
+        #[arg(long, value_name = "OS/ARCH")]
+        platform: Option<Platform>,
+        /// Speak to its registry without TLS
+        #[arg(long)]
+        plain_http: bool,
+    },
+    /// Show what an image is made of and what it runs
+    Inspect {
+        /// A name, a digest, or the beginning of a digest
+        image: String,
+    },
+    /// Remove the images that no lab uses which is up
+    Prune {
+        /// Images built from packages, too
+        #[arg(short, long)]
+        all: bool,
+        /// Say what would be removed, and remove nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
     /// Remove images
     Rm {
         /// Names, digests, or beginnings of digests

@@ -160,6 +160,15 @@ impl Problems {
         self.add(problem);
     }
 
+    /// Gives the last problem a hint beside the one that it has, unless that says what was meant.
+    pub(crate) fn also_hint(&mut self, hint: impl FnOnce() -> String) {
+        if let Some(Problem { hint: Some(first), .. }) = self.found.last_mut()
+            && !first.starts_with("did you mean")
+        {
+            *first = format!("{first}; {}", hint());
+        }
+    }
+
     /// How many were found so far.
     pub(crate) fn count(&self) -> usize {
         self.found.len()

@@ -8,6 +8,7 @@ mod certificates;
 mod change;
 mod disturb;
 mod error;
+mod images;
 mod lock;
 mod programs;
 mod undo;
@@ -21,7 +22,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netarium_core::desired::{Desired, desired};
-use netarium_core::image::Images;
 use netarium_core::model::{Image, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Objects};
@@ -36,7 +36,6 @@ use crate::engine::native::worker::{self, Answer, Observation, Task};
 use crate::event::{Event, Report};
 use crate::features::features;
 use crate::folder::{DataFolder, LabFolder};
-use crate::image::{ImageRoot, Store};
 use crate::lab_file::LabFile;
 use crate::lab_source;
 use crate::linux::idmap::IdMap;
@@ -94,6 +93,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is done in another way than the lab asked for.
     pub notes: Vec<netarium_core::desired::Note>,
+    /// The images of others that are pulled before. What they run is known only then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pulls: Vec<String>,
 }
 
 /// How a lab is.
@@ -198,7 +200,8 @@ impl Lab {
     /// If the machine cannot run the lab, or it cannot be seen how it is.
     pub async fn plan(&self, model: &Model) -> Result<Plan> {
         let Desired { objects, notes } = self.desired(model).await?;
-        Ok(Plan { steps: steps(&objects, &self.observe().await?), notes })
+        let pulls = self.missing(model)?.iter().map(Image::title).collect();
+        Ok(Plan { steps: steps(&objects, &self.observe().await?), notes, pulls })
     }
 
     /// Says how the lab is, compared with the file it was last brought up from.
@@ -241,9 +244,11 @@ impl Lab {
         options: UpOptions,
         report: Report<'_>,
     ) -> Result<Vec<Step>> {
-        let Desired { objects, notes } = self.desired(&file.model).await?;
+        // What the machine cannot do is said before anything is pulled.
+        let Desired { notes, .. } = self.desired(&file.model).await?;
         notes.into_iter().for_each(|note| report(Event::Note(note)));
         let _images = self.make_images(&file.model, report).await?;
+        let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {
             self.clear(report).await?;
         }
@@ -315,9 +320,9 @@ impl Lab {
     async fn desired(&self, model: &Model) -> Result<Desired> {
         let features = features(&self.data).await.map_err(LabError::Features)?;
         let outside = outside(model).map_err(LabError::Outside)?;
-        programs::check(
-            desired(model, &features, &outside, &Images::new()).map_err(LabError::Refused)?,
-        )
+        let images = self.found(model)?;
+        let desired = desired(model, &features, &outside, &images).map_err(LabError::Refused)?;
+        programs::check(desired)
     }
 
     /// What is there. Nothing, if the lab has no keeper: everything in a lab ends with that.
@@ -331,21 +336,6 @@ impl Lab {
             Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),
             _ => Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
         }
-    }
-
-    /// Makes the images of all nodes ready, and keeps them from being removed as long as the answer
-    /// lives.
-    async fn make_images(&self, model: &Model, report: Report<'_>) -> Result<Vec<ImageRoot>> {
-        let images: BTreeSet<&Image> = model.nodes.values().map(|node| &node.image).collect();
-        let mut roots = Vec::new();
-        for image in images {
-            let Image::Recipe(recipe) = image else { continue };
-            let error = |source| LabError::Image { image: recipe.name.clone(), source };
-            let store = Store::at(&self.data.images()).map_err(error)?;
-            let each = |event| report(Event::Image { name: recipe.name.clone(), event });
-            roots.push(store.root(image, &each).await.map_err(error)?);
-        }
-        Ok(roots)
     }
 
     fn create_folder(&self) -> Result<()> {

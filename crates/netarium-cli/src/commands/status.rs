@@ -134,6 +134,10 @@ pub(crate) async fn plan(context: &Context, word: Option<&str>) -> anyhow::Resul
     for note in &plan.notes {
         context.style.say(format_args!("{WARN}note:{WARN:#} {note}"));
     }
+    for image in &plan.pulls {
+        let what = "would be pulled first; what it runs is known only then";
+        context.style.say(format_args!("{WARN}note:{WARN:#} image {image} {what}"));
+    }
     if plan.steps.is_empty() {
         context.style.say(format_args!("lab {name} is up and healthy: nothing to do"));
     } else {

@@ -186,7 +186,7 @@ fn is_path(word: &str) -> bool {
 }
 
 /// What is wrong with a path that is to be below the lab's folder.
-fn fault_below(word: &str) -> Option<&'static str> {
+pub(super) fn fault_below(word: &str) -> Option<&'static str> {
     if word.starts_with('/') {
         return Some("is absolute");
     }

@@ -112,7 +112,7 @@ fn model(
     problems: &mut Problems,
 ) -> Option<Model> {
     let lab = names::lab(spec, default_name, problems);
-    let images = Images::resolve(spec, problems);
+    let images = Images::resolve(spec, &sources.folder, problems);
     let mut segments = segments::resolve(spec, problems);
     let uplinks = Uplinks::resolve(spec, &mut segments, problems);
     let lab_or_any = lab.clone().or_else(|| Name::new("lab").ok())?;
@@ -172,7 +172,7 @@ impl Wired {
 
 fn nodes(
     spec: &Spec,
-    images: &Images,
+    images: &Images<'_>,
     context: &mut Context<'_>,
     problems: &mut Problems,
 ) -> BTreeMap<Name, Node> {

@@ -13,7 +13,7 @@ use crate::spec::{self, Word};
 pub(super) fn resolve(
     name: &Name,
     written: &spec::Node,
-    images: &Images,
+    images: &Images<'_>,
     context: &Context<'_>,
     taken: &mut Taken,
     problems: &mut Problems,

@@ -55,8 +55,9 @@ pub struct Spec {
     /// The lab's name. Default: the name of the folder that the file is in.
     #[schemars(with = "Option<schema::Name>")]
     pub name: Option<Word>,
-    /// The image of every node that names none: a name from `images`, `base` or `host`.
-    #[schemars(with = "Option<schema::Name>")]
+    /// The image of every node that names none: a name from `images`, `base`, `host`, or an image
+    /// that others have made, `debian:12` for example.
+    #[schemars(with = "Option<schema::Image>")]
     pub image: Option<Word>,
     /// Images of the lab's own, besides `base` and `host`.
     #[schemars(with = "Option<schema::Map<Recipe>>")]

@@ -13,9 +13,9 @@ use crate::schema;
 #[schemars(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Node {
-    /// What its root file system is made from: a name from `images`, `base` or `host`. Default:
-    /// the lab's image.
-    #[schemars(with = "Option<schema::Name>")]
+    /// What its root file system is made from: a name from `images`, `base`, `host`, or an image
+    /// that others have made, `debian:12` for example. Default: the lab's image.
+    #[schemars(with = "Option<schema::Image>")]
     pub image: Option<Word>,
     /// Whether it forwards packets between its interfaces. Default: `false`.
     #[schemars(with = "Option<bool>")]

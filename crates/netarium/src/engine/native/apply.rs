@@ -48,6 +48,8 @@ const LAST_ONE_GONE: Duration = Duration::from_secs(5);
 /// Why a step was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StepError {
+    #[error("image {0} is not there")]
+    NoImage(String),
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error(transparent)]
