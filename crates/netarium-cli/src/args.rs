@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use netarium::certificates::Reason;
 use netarium_core::image::{Platform, Reference};
+use netarium_core::model::Engine;
 use netarium_core::user::User;
 
 /// Virtual networks out of containers: bring a lab up, check it, take it down
@@ -69,7 +70,7 @@ pub(crate) enum Command {
     /// Tell whether a lab is healthy, else what differs and why
     Status(OneLab),
     /// Show what `up` would do
-    Plan(OneLab),
+    Plan(Plan),
     /// Look for mistakes in a lab file
     Validate(OneLab),
     /// Print all that is known about a lab as JSON
@@ -114,10 +115,29 @@ pub(crate) struct OneLab {
     pub(crate) lab: Option<String>,
 }
 
+/// What makes the nodes of a lab.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OnEngine {
+    /// What makes the nodes: native or docker [default: as the lab file says, else native]
+    #[arg(long, env = "NETARIUM_ENGINE", hide_env = true, value_name = "ENGINE")]
+    #[arg(value_parser = engine)]
+    pub(crate) engine: Option<Engine>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) lab: OneLab,
+    #[command(flatten)]
+    pub(crate) on: OnEngine,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) lab: OneLab,
+    #[command(flatten)]
+    pub(crate) on: OnEngine,
     /// After a failure, leave what was made for looking at
     #[arg(long)]
     pub(crate) keep: bool,
@@ -214,6 +234,8 @@ pub(crate) struct Bench {
     /// Paths of lab files or their folders, or names of labs; several are brought up at the same time
     #[arg(value_name = "LAB", value_hint = ValueHint::AnyPath)]
     pub(crate) labs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) on: OnEngine,
     /// How often it is brought up, besides once to make it ready
     #[arg(long, value_name = "NUMBER", default_value = "5")]
     pub(crate) runs: std::num::NonZeroU32,
@@ -383,6 +405,11 @@ fn duration(word: &str) -> Result<Duration, String> {
     let number: u64 = number.parse().map_err(|_| "a time begins with a number".to_owned())?;
     let time = number.checked_mul(millis).filter(|time| *time <= 86_400_000);
     time.map(Duration::from_millis).ok_or_else(|| "that is longer than a day".to_owned())
+}
+
+fn engine(word: &str) -> Result<Engine, String> {
+    let known = Engine::ALL.into_iter().find(|engine| engine.as_str() == word);
+    known.ok_or_else(|| "an engine is native or docker".to_owned())
 }
 
 fn user(word: &str) -> Result<User, String> {

@@ -11,6 +11,8 @@ use netarium::lab_file::{DEFAULT_NAME, LabFile};
 use netarium_core::name::Name;
 use netarium_core::problem::suggestion;
 
+use crate::args::OnEngine;
+
 /// Why no lab could be chosen.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
@@ -61,6 +63,20 @@ pub(crate) fn file(data: &DataFolder, word: Option<&str>) -> anyhow::Result<LabF
         Meaning::Lab(name) => path_of(&Lab::named(data, &name))?,
     };
     Ok(LabFile::read(&path)?)
+}
+
+/// The same, for a command that says on which engine.
+///
+/// # Errors
+/// As [`file`].
+pub(crate) fn file_on(
+    data: &DataFolder,
+    word: Option<&str>,
+    on: OnEngine,
+) -> anyhow::Result<LabFile> {
+    let mut file = file(data, word)?;
+    file.model.engine = on.engine.or(file.model.engine);
+    Ok(file)
 }
 
 /// The lab that is meant, up or not.

@@ -55,7 +55,7 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Ls => commands::list::ls(context),
         Command::Ps(ps) => commands::list::ps(context, ps.lab.as_deref()),
         Command::Status(status) => commands::status::status(context, status.lab.as_deref()).await,
-        Command::Plan(plan) => commands::status::plan(context, plan.lab.as_deref()).await,
+        Command::Plan(plan) => commands::status::plan(context, &plan).await,
         Command::Validate(it) => commands::file::validate(context, it.lab.as_deref()),
         Command::Inspect(it) => commands::file::inspect(context, it.lab.as_deref()).await,
         Command::Exec(exec) => commands::exec::exec(context, exec).await,

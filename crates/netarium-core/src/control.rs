@@ -23,6 +23,19 @@ pub const PROBE: &str = "netarium-probe";
 /// Where the probe is in every node.
 pub const PROBE_PATH: &str = "/usr/local/bin/netarium-probe";
 
+/// Where the first process is in a node that another engine starts, which cannot give it a name.
+pub const INIT_PATH: &str = "/usr/local/bin/netarium-init";
+
+/// With this word the first process makes its control socket itself, at [`GATE_PATH`], and does
+/// nothing for anybody before it is told that its node is wired ([`Request::Open`]).
+pub const WAIT: &str = "--wait";
+
+/// The folder that a first process and the one who wires its node share until then.
+pub const GATE_FOLDER: &str = "/run/netarium";
+
+/// The control socket in that folder.
+pub const GATE_PATH: &str = "/run/netarium/control";
+
 /// Where every node sees the logs of its services.
 pub const LOGS_PATH: &str = "/var/log/netarium";
 
@@ -36,6 +49,10 @@ pub const LOGS_FD: i32 = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
+    /// The node is wired: services and programs may start. Answered with [`Reply::Done`]; before
+    /// this, a first process that was started with [`WAIT`] answers everything else with
+    /// [`Reply::Waiting`].
+    Open,
     /// Start a service, in place of one with the same name. Answered with [`Reply::Done`] as soon
     /// as it is taken over, before it is ready.
     Start(Service),
@@ -90,6 +107,8 @@ pub struct TerminalSize {
 pub enum Reply {
     /// It is done.
     Done,
+    /// The node is not wired yet; see [`Request::Open`].
+    Waiting,
     /// It cannot be done.
     Refused(String),
     /// How the services are, in the order of their names.

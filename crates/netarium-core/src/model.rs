@@ -35,6 +35,9 @@ pub use process::{
 pub struct Model {
     /// The lab's name.
     pub lab: Name,
+    /// What makes its nodes, if the file says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
     /// Its layer-2 segments.
     pub segments: BTreeMap<Name, Segment>,
     /// Its nodes.
@@ -127,6 +130,37 @@ pub struct Secrets(pub BTreeMap<Name, String>);
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What makes the nodes of a lab. What they are wired with is the same for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "lab-file", derive(schemars::JsonSchema))]
+pub enum Engine {
+    /// Netarium itself.
+    #[default]
+    Native,
+    /// Docker Engine, or what speaks its language.
+    Docker,
+}
+
+impl Engine {
+    /// All engines.
+    pub const ALL: [Self; 2] = [Self::Native, Self::Docker];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

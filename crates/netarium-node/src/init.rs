@@ -7,6 +7,7 @@
 
 mod checkups;
 mod conversation;
+mod gate;
 mod health;
 mod logs;
 mod programs;
@@ -16,12 +17,13 @@ mod services;
 mod users;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use netarium_core::control::{CONTROL_FD, Exit, LOGS_FD, Reply, Request, Run};
+use netarium_core::control::{Exit, Reply, Request, Run, WAIT};
 use netarium_core::model::{Health, MAIN, Service};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -30,6 +32,7 @@ use rustix::net::{SocketFlags, accept_with};
 
 use self::checkups::{Checkups, Finding};
 use self::conversation::{Conversation, Received, Wait};
+use self::gate::{Gate, Given};
 use self::programs::{Input, LaunchError, Program, launch};
 use self::questions::Questions;
 use self::runs::Runs;
@@ -54,8 +57,12 @@ const SIGNALS: [i32; 7] = [
 ];
 
 /// Runs until SIGTERM.
-pub(crate) fn run() -> ExitCode {
-    match Init::new() {
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    let gate = match arguments.first() {
+        Some(word) if word == WAIT => Gate::Closed,
+        _ => Gate::Open,
+    };
+    match Init::new(gate) {
         Ok(init) => init.run(),
         Err(error) => {
             eprintln!("netarium-init: cannot begin: {error}");
@@ -66,6 +73,7 @@ pub(crate) fn run() -> ExitCode {
 
 struct Init {
     began: Instant,
+    gate: Gate,
     listener: OwnedFd,
     logs: OwnedFd,
     signals: OwnedFd,
@@ -84,11 +92,9 @@ struct Init {
 }
 
 impl Init {
-    fn new() -> io::Result<Self> {
+    fn new(gate: Gate) -> io::Result<Self> {
         kernel::keep_little_memory();
-        let listener = kernel::inherited(CONTROL_FD)?;
-        let logs = kernel::inherited(LOGS_FD)?;
-        kernel::close_from(5);
+        let Given { listener, logs } = gate.given()?;
         rustix::io::ioctl_fionbio(&listener, true)?;
         let signals = kernel::signals(&SIGNALS, libc::SFD_NONBLOCK)?;
         let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
@@ -100,6 +106,7 @@ impl Init {
         }
         Ok(Self {
             began: Instant::now(),
+            gate,
             listener,
             logs,
             signals,
@@ -292,6 +299,11 @@ impl Init {
 
     fn obey(&mut self, id: u64, request: Request, descriptors: &[OwnedFd]) {
         match request {
+            Request::Open => {
+                self.gate = Gate::Open;
+                self.reply(id, &Reply::Done, None);
+            }
+            _ if self.gate == Gate::Closed => self.reply(id, &Reply::Waiting, None),
             Request::Start(_) | Request::Run(_) if self.closing => {
                 self.reply(id, &Reply::Refused("the node is being shut down".to_owned()), None);
             }

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let called = arguments.next().unwrap_or_default();
     let rest: Vec<OsString> = arguments.collect();
     match Path::new(&called).file_name().and_then(|name| name.to_str()) {
-        Some(INIT) => init::run(),
+        Some(INIT) => init::run(&rest),
         Some(PROBE) => probe::run(&rest),
         Some(KEEPER) => keeper::run(),
         _ => {

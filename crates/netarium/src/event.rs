@@ -22,6 +22,11 @@ pub enum Event {
         /// What happens to it.
         event: ImageEvent,
     },
+    /// An image is given to another engine, which has not had it yet.
+    Giving {
+        /// The image, as the engine calls it.
+        image: String,
+    },
     /// Something is done in another way than the lab asked for.
     Note(Note),
     /// Something that the lab asked for is not done; the lab works without it.

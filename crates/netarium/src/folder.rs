@@ -11,6 +11,7 @@
 //!     journal                     the steps that were done
 //!     pki/                        its certificate authority
 //!     uplink.json uplink.log …    its way out: which process, what it wrote
+//!     watcher.json                who wires what another engine starts again
 //!     nodes/<node>/               control socket, logs, and what the node changed
 //! ```
 //!
@@ -84,6 +85,11 @@ impl DataFolder {
         self.labs().join(format!(".{lab}.lock"))
     }
 
+    /// The file that is locked by whoever gives an image to another engine.
+    pub(crate) fn images_lock(&self) -> PathBuf {
+        self.0.join("images.lock")
+    }
+
     /// The folder of a lab.
     pub(crate) fn lab(&self, lab: &Name) -> LabFolder {
         LabFolder(self.labs().join(lab.as_str()))
@@ -104,6 +110,16 @@ impl LabFolder {
         self.0.join("keeper.json")
     }
 
+    /// Which process watches over the containers of another engine.
+    pub(crate) fn watcher(&self) -> PathBuf {
+        self.0.join("watcher.json")
+    }
+
+    /// What that process wrote.
+    pub(crate) fn watcher_log(&self) -> PathBuf {
+        self.0.join("watcher.log")
+    }
+
     /// What the lab is, besides its file.
     pub(crate) fn record(&self) -> PathBuf {
         self.0.join("lab.json")
@@ -117,6 +133,11 @@ impl LabFolder {
     /// What its files are copies of.
     pub(crate) fn sources(&self) -> PathBuf {
         self.0.join("sources")
+    }
+
+    /// The nodes with services that ask for time to end.
+    pub(crate) fn farewell(&self) -> PathBuf {
+        self.0.join("farewell")
     }
 
     /// The steps that were done.
@@ -144,9 +165,14 @@ impl LabFolder {
         self.0.join("uplink.rules")
     }
 
+    /// The folder of its nodes.
+    pub(crate) fn nodes(&self) -> PathBuf {
+        self.0.join("nodes")
+    }
+
     /// The folder of one node.
     pub(crate) fn node(&self, node: &Name) -> NodeFolder {
-        NodeFolder(self.0.join("nodes").join(node.as_str()))
+        NodeFolder(self.nodes().join(node.as_str()))
     }
 }
 
@@ -164,9 +190,14 @@ impl NodeFolder {
         self.0.join("process.json")
     }
 
-    /// The socket on which its first process takes requests.
+    /// The folder of the socket on which its first process takes requests.
+    pub(crate) fn gate(&self) -> PathBuf {
+        self.0.join("gate")
+    }
+
+    /// That socket.
     pub(crate) fn control(&self) -> PathBuf {
-        self.0.join("control")
+        self.gate().join("control")
     }
 
     /// How nft(8) showed its firewall right after it was made.

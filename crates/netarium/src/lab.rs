@@ -6,6 +6,7 @@
 
 mod certificates;
 mod change;
+mod containers;
 mod disturb;
 mod error;
 mod images;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netarium_core::desired::{Desired, desired};
-use netarium_core::model::{Image, Model};
+use netarium_core::model::{Engine, Image, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Objects};
 use netarium_core::plan::{self, Step};
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use self::change::Work;
 use self::lock::Lock;
+use crate::engine::docker::client::Place;
 use crate::engine::native::keeper::Keeper;
 use crate::engine::native::worker::{self, Answer, Observation, Task};
 use crate::event::{Event, Report};
@@ -60,6 +62,12 @@ pub struct LabRecord {
     pub file: PathBuf,
     /// When it was first brought up, in seconds since 1970.
     pub since: u64,
+    /// What makes its nodes.
+    #[serde(default)]
+    pub engine: Engine,
+    /// Where that is, if it is another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Place>,
 }
 
 /// How to bring a lab up.
@@ -191,7 +199,9 @@ impl Lab {
             source,
         })?;
         let copy = LabFile::of_copy(&record.file, text, self.name.as_str(), sources);
-        copy.map_err(LabError::Copy)
+        let mut copy = copy.map_err(LabError::Copy)?;
+        copy.model.engine = Some(record.engine);
+        Ok(copy)
     }
 
     /// Says what [`Lab::up`] would do.
@@ -214,7 +224,8 @@ impl Lab {
             return Ok(Status { state, steps: vec![], findings: vec![] });
         }
         let Desired { objects, .. } = self.desired(&self.file()?.model).await?;
-        let observed = self.observe().await?;
+        let mut observed = self.observe().await?;
+        observed.findings.extend(self.unwatched().filter(|_| state == State::Up));
         Ok(Status { state, steps: steps(&objects, &observed), findings: observed.findings })
     }
 
@@ -244,9 +255,14 @@ impl Lab {
         options: UpOptions,
         report: Report<'_>,
     ) -> Result<Vec<Step>> {
+        let engine = self.engine_for(&file.model)?;
         // What the machine cannot do is said before anything is pulled.
         let Desired { notes, .. } = self.desired(&file.model).await?;
         notes.into_iter().for_each(|note| report(Event::Note(note)));
+        if engine == Engine::Docker {
+            // Nothing is made, and nothing taken away, if it does not answer.
+            self.client().await?;
+        }
         let _images = self.make_images(&file.model, report).await?;
         let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {
@@ -269,7 +285,13 @@ impl Lab {
         let patience = options.patience;
         let after = &file.model.order();
         let work = Work { lock, unready, patience, after, secrets, renewed: None, report };
-        if let Err(error) = self.make(file, &steps, &work).await {
+        let made = self.make(file, (engine, &steps), &work).await;
+        // What is kept after a failure is watched, too.
+        let watched = match (&made, options.after_failure) {
+            (Ok(()), _) | (Err(_), AfterFailure::Keep) if self.state() == State::Up => self.watch(),
+            _ => Ok(()),
+        };
+        if let Err(error) = made.and(watched) {
             if options.after_failure == AfterFailure::Undo {
                 report(Event::Undoing);
                 // The first error is the one to be told; that not all was undone is told beside it.
@@ -291,12 +313,17 @@ impl Lab {
         Ok(steps)
     }
 
-    async fn make(&self, file: &LabFile, steps: &[Step], work: &Work<'_>) -> Result<()> {
+    async fn make(
+        &self,
+        file: &LabFile,
+        (engine, steps): (Engine, &[Step]),
+        work: &Work<'_>,
+    ) -> Result<()> {
         if self.state() == State::Down {
             self.create_folder()?;
         }
         self.create_volumes(&file.model)?;
-        self.write_records(file)?;
+        self.write_records(file, engine)?;
         self.apply(steps, work).await
     }
 
@@ -307,6 +334,7 @@ impl Lab {
     pub async fn down(&self, report: Report<'_>) -> Result<bool> {
         let lock = self.lock(report).await?;
         self.forget_logs();
+        self.take_leave().await;
         let was_there = self.clear_all().await?;
         lock.remove();
         Ok(was_there)
@@ -347,10 +375,11 @@ impl Lab {
         std::os::unix::fs::chown(path, Some(map.root_uid()), Some(map.root_gid())).map_err(error)
     }
 
-    fn write_records(&self, file: &LabFile) -> Result<()> {
+    fn write_records(&self, file: &LabFile, engine: Engine) -> Result<()> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let since = self.record().map_or(now.map_or(0, |it| it.as_secs()), |record| record.since);
-        let record = LabRecord { file: file.path.clone(), since };
+        let place = (engine != Engine::Native).then(|| self.place());
+        let record = LabRecord { file: file.path.clone(), since, engine, place };
         let error = |path| move |source| LabError::Folder { what: "write", path, source };
         let path = self.folder.record();
         worker::write_record(&path, &record).map_err(error(path.clone()))?;

@@ -27,11 +27,13 @@ pub(crate) async fn bench(context: &Context, arguments: Bench) -> anyhow::Result
         return show(context, &memory(&lab)?);
     }
     if let ([_, _, ..], false) = (arguments.labs.as_slice(), arguments.cold) {
-        let files = arguments.labs.iter().map(|word| choose::file(&context.data, Some(word)));
+        let file = |word: &String| choose::file_on(&context.data, Some(word), arguments.on);
+        let files = arguments.labs.iter().map(file);
         let files = files.collect::<anyhow::Result<Vec<_>>>()?;
         return show(context, &bench_together(&files, &context.data, runs, progress).await?);
     }
-    let file = choose::file(&context.data, choose::at_most_one(&arguments.labs)?)?;
+    let word = choose::at_most_one(&arguments.labs)?;
+    let file = choose::file_on(&context.data, word, arguments.on)?;
     if arguments.cold {
         return show(context, &bench_cold(&file, &context.data).await?);
     }

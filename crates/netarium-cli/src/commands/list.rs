@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use netarium::lab::{Lab, LabRecord, State};
 use netarium::session::SessionError;
 use netarium_core::control::{ServiceState, ServiceStatus};
-use netarium_core::model::{self, Model, Published};
+use netarium_core::model::{self, Engine, Model, Published};
 use netarium_core::name::Name;
 use serde::Serialize;
 
@@ -25,6 +25,7 @@ struct Listed {
     state: State,
     nodes: Option<usize>,
     since: Option<u64>,
+    engine: Option<Engine>,
     file: Option<PathBuf>,
 }
 
@@ -62,11 +63,11 @@ pub(crate) fn ls(context: &Context) -> anyhow::Result<Ending> {
 }
 
 fn listed(lab: &Lab) -> Listed {
-    let LabRecord { file, since } = match lab.record() {
+    let LabRecord { file, since, engine, .. } = match lab.record() {
         Some(record) => record,
         None => {
             let (lab, state) = (lab.name().clone(), lab.state());
-            return Listed { lab, state, nodes: None, since: None, file: None };
+            return Listed { lab, state, nodes: None, since: None, engine: None, file: None };
         }
     };
     Listed {
@@ -74,6 +75,7 @@ fn listed(lab: &Lab) -> Listed {
         state: lab.state(),
         nodes: lab.file().ok().map(|file| file.model.nodes.len()),
         since: Some(since),
+        engine: Some(engine),
         file: Some(file),
     }
 }
@@ -83,8 +85,8 @@ fn now() -> u64 {
     now.map_or(0, |now| now.as_secs())
 }
 
-fn labs_table(labs: &[Listed], now: u64) -> Table<5> {
-    let mut table = Table::headed(["LAB", "STATE", "NODES", "AGE", "FILE"]);
+fn labs_table(labs: &[Listed], now: u64) -> Table<6> {
+    let mut table = Table::headed(["LAB", "STATE", "NODES", "AGE", "ENGINE", "FILE"]);
     for lab in labs {
         let (state, paint) = match lab.state {
             State::Up => ("up", GOOD),
@@ -96,6 +98,7 @@ fn labs_table(labs: &[Listed], now: u64) -> Table<5> {
             Cell::painted(state, paint),
             lab.nodes.map(|nodes| nodes.to_string()).unwrap_or_default().into(),
             lab.since.map(|since| print::age(now.saturating_sub(since))).unwrap_or_default().into(),
+            lab.engine.map(Engine::as_str).unwrap_or_default().into(),
             lab.file.as_deref().map(shown_path).unwrap_or_default().into(),
         ]);
     }
@@ -214,6 +217,7 @@ mod tests {
             state,
             nodes: Some(2),
             since: Some(since),
+            engine: Some(Engine::Native),
             file: Some(PathBuf::from(file)),
         };
         let labs = [
@@ -223,9 +227,9 @@ mod tests {
         let table = labs_table(&labs, 1030).render(0);
         assert_eq!(
             anstream::adapter::strip_str(&table).to_string(),
-            "LAB     STATE   NODES  AGE     FILE\n\
-             hello   up      2      30 s    /labs/hello/lab.yaml\n\
-             office  killed  2      15 min  /labs/office/lab.yaml"
+            "LAB     STATE   NODES  AGE     ENGINE  FILE\n\
+             hello   up      2      30 s    native  /labs/hello/lab.yaml\n\
+             office  killed  2      15 min  native  /labs/office/lab.yaml"
         );
     }
 

@@ -6,6 +6,7 @@ use netarium_core::plan::Step;
 use serde::Serialize;
 
 use super::Context;
+use crate::args::Plan as PlanOf;
 use crate::choose::{self, Otherwise};
 use crate::ending::Ending;
 use crate::print::steps::{self, node_of};
@@ -122,8 +123,8 @@ fn differences(status: &Status) -> Table<3> {
 ///
 /// # Errors
 /// If no lab is meant, its file has mistakes, or it cannot be seen how the lab is.
-pub(crate) async fn plan(context: &Context, word: Option<&str>) -> anyhow::Result<Ending> {
-    let file = choose::file(&context.data, word)?;
+pub(crate) async fn plan(context: &Context, arguments: &PlanOf) -> anyhow::Result<Ending> {
+    let file = choose::file_on(&context.data, arguments.lab.lab.as_deref(), arguments.on)?;
     let name = &file.model.lab;
     let plan = Lab::named(&context.data, name).plan(&file.model).await;
     let plan = plan.map_err(|error| report::of_lab(error, &file))?;

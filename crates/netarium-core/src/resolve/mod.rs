@@ -132,7 +132,18 @@ fn model(
     let (checks, disturbances) = checks::resolve(spec, &context, &tunnels, problems);
     let uplink = context.uplinks.model();
     let segments = context.segments;
-    Some(Model { lab: lab?, segments, nodes, tunnels, checks, disturbances, uplink, secrets })
+    let engine = spec.engine.as_ref().map(|engine| engine.value);
+    Some(Model {
+        lab: lab?,
+        engine,
+        segments,
+        nodes,
+        tunnels,
+        checks,
+        disturbances,
+        uplink,
+        secrets,
+    })
 }
 
 /// What the later stages look things up in.

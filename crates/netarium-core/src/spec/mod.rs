@@ -30,15 +30,18 @@ pub use segment::{Recipe, Segment};
 pub use service::{Ready, Service};
 pub use tunnel::{Authentication, Ends, Ipsec, Rekey, Tunnel, TunnelEnd, Wireguard};
 
-use self::decode::{Table, entries, list, word};
+use self::decode::{Table, choice, entries, list, word};
 use self::tree::Tree;
 use crate::desired::Subject;
+use crate::model::Engine;
 use crate::name::Name;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::schema;
 
 /// The largest lab file, in bytes.
 pub const LARGEST: usize = 1024 * 1024;
+
+const ENGINES: [(&str, Engine); 2] = [("native", Engine::Native), ("docker", Engine::Docker)];
 
 /// A word of the file.
 pub type Word = Placed<String>;
@@ -55,6 +58,9 @@ pub struct Spec {
     /// The lab's name. Default: the name of the folder that the file is in.
     #[schemars(with = "Option<schema::Name>")]
     pub name: Option<Word>,
+    /// What makes its nodes. Default: what NETARIUM_ENGINE says, else native.
+    #[schemars(with = "Option<Engine>")]
+    pub engine: Option<Placed<Engine>>,
     /// The image of every node that names none: a name from `images`, `base`, `host`, or an image
     /// that others have made, `debian:12` for example.
     #[schemars(with = "Option<schema::Image>")]
@@ -142,6 +148,7 @@ pub(crate) fn read(bytes: &[u8], problems: &mut Problems) -> Result<Spec, Proble
 fn lab(tree: &Tree, source: &str, problems: &mut Problems) -> Spec {
     let mut spec = Spec {
         name: None,
+        engine: None,
         image: None,
         images: Vec::new(),
         segments: Vec::new(),
@@ -156,6 +163,7 @@ fn lab(tree: &Tree, source: &str, problems: &mut Problems) -> Spec {
         return spec;
     };
     spec.name = table.take("name").and_then(|tree| word("name", tree, problems));
+    spec.engine = table.take("engine").and_then(|tree| choice("engine", tree, &ENGINES, problems));
     spec.image = table.take("image").and_then(|tree| word("image", tree, problems));
     let unread = &mut spec.unread;
     spec.images = named(&mut table, ("images", "image"), Recipe::read, unread, problems);

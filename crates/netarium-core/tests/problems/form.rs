@@ -78,6 +78,15 @@ fn broken_yaml_is_refused_with_its_place() {
 fn unknown_and_repeated_keys_are_all_reported() {
     assert_said(&[
         (
+            "engine: dokcer\nnodes: {one: {}}",
+            &["1:9: unknown engine dokcer (did you mean docker?)"],
+        ),
+        (
+            "engine: podman\nnodes: {one: {}}",
+            &["1:9: unknown engine podman (there are native, docker)"],
+        ),
+        ("engine: [docker]\nnodes: {one: {}}", &["1:9: engine must be one value, not a list"]),
+        (
             "nods: {one: {}}",
             &[
                 "the lab has no nodes (the smallest lab is `nodes: {one: {}}`)",
@@ -126,7 +135,7 @@ fn unknown_and_repeated_keys_are_all_reported() {
         (
             "nodes: {one: {}}\nx-y: 1",
             &[
-                "2:1: unknown key x-y in the lab (there are name, image, images, segments, nodes, tunnels, checks)",
+                "2:1: unknown key x-y in the lab (there are name, engine, image, images, segments, nodes, tunnels, checks)",
             ],
         ),
     ]);

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use netarium_core::model::Engine;
 use netarium_core::name::Name;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ struct Order {
     task: Task,
     file: PathBuf,
     lab: Name,
+    engine: Option<Engine>,
     data: PathBuf,
 }
 
@@ -62,6 +64,7 @@ impl Subject {
             task,
             file: file.path.clone(),
             lab: file.model.lab.clone(),
+            engine: file.model.engine,
             data: data.path().to_owned(),
         };
         Ok(Self(Running::start(Stage::Bench, &order, &[], Stdio::inherit())?))
@@ -121,7 +124,8 @@ fn work(call: &Call, order: &Order) -> std::result::Result<(), Failure> {
     let runtime = runtime.enable_all().build().map_err(|error| Failure::of(&error))?;
     match order.task {
         Task::Up => {
-            let file = LabFile::read(&order.file).map_err(|error| Failure::of(&error))?;
+            let mut file = LabFile::read(&order.file).map_err(|error| Failure::of(&error))?;
+            file.model.engine = order.engine;
             let up = lab.up(&file, UpOptions::default(), &report);
             runtime.block_on(up).map(drop).map_err(|error| Failure::of(&error))
         }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use netarium_core::model::{Answer, Model, Probe, Reach, Url};
+use netarium_core::model::{Answer, Engine, Model, Probe, Reach, Url};
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::outcome::{Outcome, Reached};
 use netarium_core::verdict::{self, Attempt, Isolation};
@@ -30,7 +30,8 @@ use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::linux::netlink::{Netlink, NetlinkError};
 
-/// The namespaces that a node must not share with the machine.
+/// The namespaces that a node must not share with the machine. Containers of Docker have the machine's
+/// user namespace, which is no network.
 const NAMESPACES: [&str; 7] = ["net", "mnt", "pid", "user", "ipc", "uts", "cgroup"];
 
 /// How many programs one node runs for it at the same time.
@@ -70,7 +71,8 @@ fn shared(lab: &Lab, node: &Name) -> Result<Vec<String>, String> {
         fs::read_link(&path).map_err(|error| format!("cannot read {path}: {error}"))
     };
     let mut shared = Vec::new();
-    for kind in NAMESPACES {
+    let is_judged = |kind: &&str| *kind != "user" || lab.engine() != Some(Engine::Docker);
+    for kind in NAMESPACES.into_iter().filter(is_judged) {
         if of(&process.pid.to_string(), kind)? == of("self", kind)? {
             shared.push(kind.to_owned());
         }

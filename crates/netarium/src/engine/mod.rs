@@ -1,3 +1,4 @@
 //! Engines: what runs the steps.
 
+pub(crate) mod docker;
 pub(crate) mod native;

@@ -12,6 +12,7 @@ use netarium_core::name::Name;
 use netarium_core::object::{Id, ImageRef, Object};
 use netarium_core::plan::Step;
 
+use super::containers::OtherEngine;
 use super::lock::Lock;
 use super::{Lab, LabError, Result};
 use crate::engine::native::look::{Question, Sight};
@@ -22,7 +23,6 @@ use crate::failure::Failure;
 use crate::image::Store;
 use crate::linux::cgroup::Cgroups;
 use crate::linux::stage::{Running, Stage, StageError};
-use crate::node_program;
 
 /// What goes with a change of a lab from its beginning to its end.
 pub(super) struct Work<'a> {
@@ -42,14 +42,10 @@ pub(super) struct Work<'a> {
 impl Lab {
     /// Starts a worker; what comes with it stays open until it ends.
     pub(super) fn start_worker(&self, task: Task, fds: &[BorrowedFd<'_>]) -> Result<Running> {
-        let programs = self.data.programs();
-        let laid = node_program::lay_down(&programs).map_err(|source| LabError::Folder {
-            what: "write",
-            path: programs,
-            source,
-        })?;
+        let laid = self.lay_down()?;
         let order = Order {
             lab: self.name.clone(),
+            engine: self.engine().unwrap_or_default(),
             folder: self.folder.clone(),
             images: self.data.images(),
             stacks: stacks(&self.data.images(), &task)?,
@@ -88,6 +84,7 @@ impl Lab {
         let (steps_to_do, secrets) = (steps.to_vec(), (*secrets).clone());
         let (unready, after, renewed) = (unready.clone(), (*after).clone(), renewed.cloned());
         let task = Task::Apply { steps: steps_to_do, patience, unready, after, secrets, renewed };
+        let engine = self.other_engine(steps, *report).await?;
         let mut running = self.start_worker(task, &[lock.as_fd()])?;
         let last_wire = steps.iter().rposition(|step| is_wiring(&step.object().id()));
         let mut done = 0;
@@ -108,15 +105,8 @@ impl Lab {
                         running.go_on().await.map_err(LabError::Stage)?;
                     }
                 }
-                Some(Answer::Pasta(number)) => {
-                    if let Some(Object::Uplink(uplink)) = steps.get(number).map(Step::object) {
-                        let started = pasta::start(&self.folder, uplink).await;
-                        let failed =
-                            |it: Failure| it.while_doing(format!("cannot {}", steps[number]));
-                        started
-                            .map_err(LabError::Stage)?
-                            .map_err(|failure| LabError::Step(failed(failure)))?;
-                    }
+                Some(word @ (Answer::Wanted(_) | Answer::Unwanted(_) | Answer::Pasta(_))) => {
+                    self.help(word, engine.as_ref(), steps).await?;
                     running.go_on().await.map_err(LabError::Stage)?;
                 }
                 Some(Answer::Opened { step, algorithms, tries }) => {
@@ -137,6 +127,29 @@ impl Lab {
                 None => return Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
             }
         }
+    }
+
+    /// Does for a worker what it waits for: it has no conversation with another engine, and is not in the
+    /// host's network.
+    async fn help(&self, word: Answer, engine: Option<&OtherEngine>, steps: &[Step]) -> Result<()> {
+        match (word, engine) {
+            (Answer::Wanted(numbers), Some(engine)) => {
+                self.make_containers(engine, steps, &numbers).await
+            }
+            (Answer::Unwanted(nodes), Some(engine)) => self.remove_containers(engine, &nodes).await,
+            (Answer::Pasta(number), _) => match steps.get(number) {
+                Some(step) => self.start_pasta(step).await,
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    async fn start_pasta(&self, step: &Step) -> Result<()> {
+        let Object::Uplink(uplink) = step.object() else { return Ok(()) };
+        let started = pasta::start(&self.folder, uplink).await.map_err(LabError::Stage)?;
+        let failed = |it: Failure| it.while_doing(format!("cannot {step}"));
+        started.map_err(|failure| LabError::Step(failed(failure)))
     }
 
     /// Puts the processes of new nodes where their limits are kept. That takes rights of the owner

@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use netarium_core::desired::Refusal;
+use netarium_core::model::Engine;
 use netarium_core::name::Name;
 
+use crate::engine::docker::error::EngineError;
 use crate::engine::native::sweep::SweepError;
 use crate::failure::Failure;
 use crate::features::FeaturesError;
@@ -36,6 +38,19 @@ pub enum LabError {
     /// The host's network cannot be looked at.
     #[error("cannot find out how this host is connected")]
     Outside(#[source] crate::outside::OutsideError),
+    /// Another engine does not do what it is asked.
+    #[error(transparent)]
+    Engine(Box<EngineError>),
+    /// The lab is up on an engine that is not the one asked for.
+    #[error("lab {lab} is up on the engine {is}, and is to be brought up on {wanted}")]
+    OtherEngine {
+        /// The lab.
+        lab: Name,
+        /// The engine it is up on.
+        is: Engine,
+        /// The engine that was asked for.
+        wanted: Engine,
+    },
     /// An image is not to be had.
     #[error("cannot make image {image} ready")]
     Image {
@@ -115,6 +130,10 @@ impl LabError {
         match self {
             Self::Refused(_) => {
                 Some("`netarium doctor` tells what this machine has and lacks".to_owned())
+            }
+            Self::Engine(source) => source.hint(),
+            Self::OtherEngine { lab, is, .. } => {
+                Some(format!("take it down first (netarium down {lab}), or say --engine {is}"))
             }
             Self::Program(source) | Self::WayOut { source, .. } => source.hint(),
             Self::Image { source, .. } => source.hint(),

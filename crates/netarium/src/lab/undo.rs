@@ -8,8 +8,8 @@ use netarium_core::object::Objects;
 
 use super::change::Work;
 use super::{Lab, LabError, Result, steps};
-use crate::engine::native::keeper;
 use crate::engine::native::sweep::sweep;
+use crate::engine::native::{farewell, keeper};
 use crate::event::{Event, Report};
 use crate::lab_file::LabFile;
 use crate::linux::cgroup::Cgroups;
@@ -30,7 +30,7 @@ impl Lab {
         }
         self.put_logs_aside(copy_files);
         if let Some(file) = file_before {
-            self.write_records(file)?;
+            self.write_records(file, self.engine().unwrap_or_default())?;
         }
         let steps = steps(before, &self.observe().await?);
         let secrets = file_before.map_or(work.secrets, |file| &file.model.secrets);
@@ -69,12 +69,22 @@ impl Lab {
         self.clear_all().await.map(drop)
     }
 
+    /// Lets services that ask for time end.
+    pub(super) async fn take_leave(&self) {
+        let folder = self.folder.clone();
+        if folder.farewell().exists() {
+            // It waits for them; that it cannot be begun is no reason to stay.
+            tokio::task::spawn_blocking(move || farewell::of_lab(&folder)).await.ok();
+        }
+    }
+
     pub(super) async fn clear_all(&self) -> Result<bool> {
         let killed = keeper::kill_all(&self.folder).map_err(LabError::Kill)?;
+        let had_containers = self.clear_containers().await?;
         let left = self.folder.path().exists();
         let swept = sweep(self.folder.path()).await.map_err(LabError::Sweep);
         Cgroups::of_host().remove(&self.name).into_iter().try_for_each(Err)?;
-        swept.map(|()| killed || left)
+        swept.map(|()| killed || had_containers || left)
     }
 }
 

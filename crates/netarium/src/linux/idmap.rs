@@ -219,14 +219,20 @@ impl Ids {
     }
 }
 
-/// Gives the user namespace of a process one user and one group. The caller is root outside of it.
+/// Gives the user namespace of a process so many users and groups, from these on, which are others
+/// from those on outside. The caller is root outside of it.
 ///
 /// # Errors
 /// If the kernel refuses.
 #[expect(clippy::disallowed_methods, reason = "a file of /proc is written, not replaced")]
-pub(crate) fn write_single(pid: u32, inside: (u32, u32), outside: (u32, u32)) -> io::Result<()> {
-    fs::write(format!("/proc/{pid}/uid_map"), format!("{} {} 1", inside.0, outside.0))?;
-    fs::write(format!("/proc/{pid}/gid_map"), format!("{} {} 1", inside.1, outside.1))
+pub(crate) fn write_run(
+    pid: u32,
+    inside: (u32, u32),
+    outside: (u32, u32),
+    count: u32,
+) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/uid_map"), format!("{} {} {count}", inside.0, outside.0))?;
+    fs::write(format!("/proc/{pid}/gid_map"), format!("{} {} {count}", inside.1, outside.1))
 }
 
 /// The largest range that a file like `/etc/subuid` gives to one of `owners`, a name or a number.

@@ -320,6 +320,45 @@ fn mount_kernel(root: &Path) -> Result<()> {
         .named("sysfs on /sys")
 }
 
+/// Lets go of what is mounted at `path`, a folder or a file, if anything is.
+///
+/// # Errors
+/// If the caller may not.
+pub(crate) fn let_go(path: &Path) -> Result<()> {
+    match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        // Nothing is mounted there, or it is not there at all.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
+            Ok(())
+        }
+        result => result.named(path.display().to_string()),
+    }
+}
+
+/// Makes the settings of the network writable in a container whose `/proc/sys` is not.
+///
+/// # Errors
+/// If the kernel refuses.
+pub(crate) fn open_settings() -> Result<()> {
+    let path = Path::new("/").join(WRITABLE);
+    mount_bind(&path, &path).named(path.display().to_string())?;
+    set_access(&path, Access::Writable, Below::Not)
+}
+
+/// Does what [`mount_unmasked`] does in a container of which parts are covered already: what is shown
+/// once more is the same without what lies over it.
+///
+/// # Errors
+/// If the kernel refuses.
+pub(crate) fn mount_uncovered() -> Result<()> {
+    let folder = Path::new("/").join(UNMASKED);
+    for (what, kind) in [("/proc", "proc"), ("/sys", "sysfs")] {
+        let path = folder.join(kind);
+        fs::create_dir_all(&path).named(path.display().to_string())?;
+        mount_bind(what, &path).named(path.display().to_string())?;
+    }
+    cover(&folder)
+}
+
 /// The kernel makes a new proc or sysfs in a container only if one is to be seen whole where the
 /// container is made (mount_too_revealing, fs/namespace.c), and a node's have parts covered. So
 /// there is another of each, under a folder that is covered itself: no path leads to them.
@@ -332,8 +371,14 @@ fn mount_unmasked(root: &Path) -> Result<()> {
         fs::create_dir_all(&path).named(&what)?;
         mount(kind, &path, kind, flags, None).named(what)?;
     }
+    cover(&folder)
+}
+
+/// Lays nothing over a folder.
+fn cover(folder: &Path) -> Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
     let what = folder.display().to_string();
-    mount("tmpfs", &folder, "tmpfs", flags | MountFlags::RDONLY, c"size=0,nr_inodes=1").named(what)
+    mount("tmpfs", folder, "tmpfs", flags, c"size=0,nr_inodes=1").named(what)
 }
 
 fn mount_devices(dev: &Path) -> Result<()> {

@@ -108,6 +108,31 @@ pub(crate) fn wait(socket: &OwnedFd, longest: Duration) -> io::Result<bool> {
     }
 }
 
+/// The process at the other end of a connected socket: the one that began to listen there. `None` if
+/// the caller's process namespace does not have it.
+///
+/// # Errors
+/// If the socket is not connected.
+#[expect(unsafe_code, reason = "rustix takes it for granted that the number is not zero")]
+pub(crate) fn peer(socket: &OwnedFd) -> io::Result<Option<u32>> {
+    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of_val(&found)).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of what is written to.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u32::try_from(found.pid).ok().filter(|pid| *pid > 0))
+}
+
 fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }

@@ -10,6 +10,7 @@ use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, apply_filter, sock_filter,
 };
+use serde_json::json;
 
 use super::clone::ALL_NAMESPACES;
 use super::emulation;
@@ -20,8 +21,16 @@ pub(crate) struct Filters(Vec<BpfProgram>);
 /// The last system call of Linux 6.13; the numbers are the same on all architectures from 424 on.
 const LAST_KNOWN: u32 = 466;
 
+/// A system call by its number, and by its name.
+type Call = (libc::c_long, &'static str);
+
+/// System calls, each named once.
+macro_rules! calls {
+    ($(libc::$name:ident,)*) => { &[$((libc::$name, stringify!($name)),)*] };
+}
+
 /// System calls that concern the whole machine: its kernel, clock, swap, modules, keys, tracing.
-const REFUSED: &[libc::c_long] = &[
+const REFUSED: &[Call] = calls![
     libc::SYS_acct,
     libc::SYS_add_key,
     libc::SYS_adjtimex,
@@ -60,7 +69,7 @@ const REFUSED: &[libc::c_long] = &[
 ];
 
 /// System calls that make and enter namespaces and mounts: what containers are made with.
-const OF_CONTAINERS: &[libc::c_long] = &[
+const OF_CONTAINERS: &[Call] = calls![
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
     libc::SYS_fsopen,
@@ -76,7 +85,7 @@ const OF_CONTAINERS: &[libc::c_long] = &[
 ];
 
 #[cfg(target_arch = "x86_64")]
-const REFUSED_HERE: &[libc::c_long] = &[
+const REFUSED_HERE: &[Call] = calls![
     libc::SYS__sysctl,
     libc::SYS_ioperm,
     libc::SYS_iopl,
@@ -85,7 +94,7 @@ const REFUSED_HERE: &[libc::c_long] = &[
     libc::SYS_ustat,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const REFUSED_HERE: &[libc::c_long] = &[];
+const REFUSED_HERE: &[Call] = &[];
 
 /// Makes the filters of nodes with so many ids. Where there is a single one, changing the owner of
 /// a file or the user of a process cannot succeed; programs that insist (tcpdump gives its rights
@@ -100,7 +109,7 @@ pub(crate) fn filters(ids: u32, nesting: Nesting) -> Result<Filters, BackendErro
         refused.extend(OF_CONTAINERS);
         partly.push((libc::SYS_clone, new_namespace()?));
     }
-    let refused = refused.into_iter().map(|number| (*number, vec![]));
+    let refused = refused.into_iter().map(|(number, _)| (*number, vec![]));
     // The flags of clone3 are in memory, where a filter cannot look. Told that there is no such
     // call, C libraries fall back to clone.
     let unseen = [(libc::SYS_clone3, vec![])];
@@ -113,6 +122,28 @@ pub(crate) fn filters(ids: u32, nesting: Nesting) -> Result<Filters, BackendErro
         filters.push(filter(emulation::owner_calls().map(|number| (number, vec![])), 0)?);
     }
     Ok(Filters(filters))
+}
+
+/// The same for an engine that is told which system calls a container may make, as JSON in the form that
+/// Docker has for it. Calls that are newer than the list are not known by name.
+pub(crate) fn profile(nesting: Nesting) -> serde_json::Value {
+    let mut refused: Vec<_> = REFUSED.iter().chain(REFUSED_HERE).collect();
+    if nesting == Nesting::Refused {
+        refused.extend(OF_CONTAINERS);
+    }
+    let name = |(_, name): &Call| name.trim_start_matches("SYS_").to_owned();
+    let names: Vec<String> = refused.into_iter().map(name).collect();
+    let refuse = "SCMP_ACT_ERRNO";
+    let typing = [libc::TIOCSTI, libc::TIOCLINUX].map(|request| {
+        let argument = json!({"index": 1, "value": request, "op": "SCMP_CMP_EQ"});
+        json!({"names": ["ioctl"], "action": refuse, "errnoRet": libc::EPERM, "args": [argument]})
+    });
+    let calls = [
+        json!({"names": names, "action": refuse, "errnoRet": libc::EPERM}),
+        json!({"names": ["clone3"], "action": refuse, "errnoRet": libc::ENOSYS}),
+    ];
+    let calls: Vec<_> = calls.into_iter().chain(typing).collect();
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls})
 }
 
 impl Filters {
@@ -186,6 +217,14 @@ fn type_into_terminal() -> Result<Vec<SeccompRule>, BackendError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_profile_names_what_the_filters_refuse() {
+        let profile = profile(Nesting::Allowed);
+        let names = profile["syscalls"][0]["names"].as_array().unwrap();
+        assert_eq!(names.len(), REFUSED.len() + REFUSED_HERE.len());
+        assert!(names.contains(&json!("kexec_load")) && !names.contains(&json!("mount")));
+    }
 
     #[test]
     fn the_filters_compile_on_this_machine() {

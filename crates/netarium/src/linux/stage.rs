@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 
 use crate::bench;
+use crate::engine::docker::{pack, watcher};
 use crate::engine::native::{pasta, sweep, worker};
 use crate::image::{packer, workshop};
 use crate::linux::features;
@@ -83,6 +84,8 @@ impl StageError {
 pub(crate) enum Stage {
     /// Builds and removes images.
     Image,
+    /// Packs an image for another engine.
+    Give,
     /// Packs images.
     Pack,
     /// Does steps inside a lab, or looks at it.
@@ -98,8 +101,9 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Image,
+        Self::Give,
         Self::Pack,
         Self::Worker,
         Self::Pasta,
@@ -111,6 +115,7 @@ impl Stage {
     fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
+            Self::Give => "give",
             Self::Pack => "pack",
             Self::Worker => "worker",
             Self::Pasta => "pasta",
@@ -123,6 +128,7 @@ impl Stage {
     fn run(self, call: Call) -> i32 {
         match self {
             Self::Image => workshop::stage(&call),
+            Self::Give => pack::stage(&call),
             Self::Pack => packer::stage(&call),
             Self::Worker => worker::stage(&call),
             Self::Pasta => pasta::stage(&call),
@@ -137,6 +143,9 @@ impl Stage {
 /// once. To be called first of all in `main`, while there is only one thread.
 pub fn run_if_stage() {
     let name = std::env::args_os().next().unwrap_or_default();
+    if name == watcher::NAME {
+        std::process::exit(watcher::run());
+    }
     let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { return };
     let status = match Stage::ALL.into_iter().find(|stage| stage.name() == name) {
         Some(stage) => match Call::receive() {
@@ -264,7 +273,7 @@ impl Call {
 }
 
 /// The program that is started for a stage.
-fn stage_program() -> &'static OsString {
+pub(crate) fn stage_program() -> &'static OsString {
     static PROGRAM: OnceLock<OsString> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         std::env::var_os("NETARIUM_STAGE_PROGRAM").unwrap_or_else(|| "/proc/self/exe".into())

@@ -168,13 +168,61 @@ pub(crate) fn open_mapped(
         match mapping {
             Mapping::Namespace(namespace) => set_attributes(&tree, 0, Some(namespace))?,
             Mapping::OwnerIs(uid, gid) => {
-                let namespace = namespace_of(uid, gid, lab_root)?;
+                let namespace = namespace_of((uid, gid), lab_root, 1)?;
                 set_attributes(&tree, 0, Some(namespace.as_fd()))?;
             }
         }
         Ok(tree)
     };
     mapped().map_err(|source| VolumeError::Map { path: path.to_owned(), source })
+}
+
+/// Opens a folder of the host for a container whose root is root of the host, as a mount that is nowhere
+/// yet. What is mounted below the folder is left out.
+///
+/// # Errors
+/// As [`open_mapped`].
+pub(crate) fn open_for_root(
+    beneath: Option<&Path>,
+    path: &Path,
+    access: Access,
+) -> Result<OwnedFd, VolumeError> {
+    let open = |source| VolumeError::Open { path: path.to_owned(), source };
+    let folder = confined::open_host_folder(beneath, path).map_err(open)?;
+    let found = rustix::fs::fstat(&folder).map_err(|error| open(error.into()))?;
+    let ids = (found.st_uid, found.st_gid);
+    let mapped = || -> io::Result<OwnedFd> {
+        let tree = open_tree(&folder, OpenTreeFlags::empty())?;
+        if access == Access::Writable {
+            set_attributes(&tree, 0, Some(namespace_of(ids, (0, 0), 1)?.as_fd()))?;
+        }
+        Ok(tree)
+    };
+    if access == Access::Writable && (ids.0 == 0 || ids.1 == 0) {
+        return Err(VolumeError::OfRoot(path.to_owned()));
+    }
+    mapped().map_err(|source| VolumeError::Map { path: path.to_owned(), source })
+}
+
+/// Opens a folder that a lab keeps for such a container: what belongs to the lab's own ids on the disk,
+/// so many from `lab_root` on, has the same numbers there as in a lab of ours. Where the file system
+/// cannot map ids, it is shown as it is.
+///
+/// # Errors
+/// If it is not there.
+pub(crate) fn open_kept(
+    path: &Path,
+    lab_root: (u32, u32),
+    count: u32,
+) -> Result<OwnedFd, VolumeError> {
+    let open = |source| VolumeError::Open { path: path.to_owned(), source };
+    let folder = confined::open_host_folder(None, path).map_err(open)?;
+    let tree = open_tree(&folder, OpenTreeFlags::empty()).map_err(open)?;
+    let namespace = namespace_of(lab_root, (0, 0), count).map_err(open)?;
+    match set_attributes(&tree, 0, Some(namespace.as_fd())) {
+        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => Err(open(error)),
+        _ => Ok(tree),
+    }
 }
 
 fn open_tree(folder: &OwnedFd, flags: OpenTreeFlags) -> io::Result<OwnedFd> {
@@ -188,6 +236,7 @@ fn open_tree(folder: &OwnedFd, flags: OpenTreeFlags) -> io::Result<OwnedFd> {
 /// A new file system in memory, which is nowhere yet (tmpfs(5)).
 fn memory(size: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
     let files = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(files.as_fd(), "source", "tmpfs")?;
     fsconfig_set_string(files.as_fd(), "mode", format!("{mode:04o}"))?;
     if let Some(size) = size {
         fsconfig_set_string(files.as_fd(), "size", size.to_string())?;
@@ -197,9 +246,9 @@ fn memory(size: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
     Ok(fsmount(files.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-/// A user namespace in which one user and one group have the ids that a lab's root has outside. It
-/// lives as long as its descriptor.
-fn namespace_of(uid: u32, gid: u32, lab_root: (u32, u32)) -> io::Result<OwnedFd> {
+/// A user namespace in which so many users and groups, from these on, have the ids from others on
+/// outside. It lives as long as its descriptor.
+fn namespace_of(inside: (u32, u32), outside: (u32, u32), count: u32) -> io::Result<OwnedFd> {
     let (gate, mut inner) = UnixStream::pair()?;
     let child = match into_namespaces(libc::CLONE_NEWUSER)? {
         Side::Child => {
@@ -210,7 +259,7 @@ fn namespace_of(uid: u32, gid: u32, lab_root: (u32, u32)) -> io::Result<OwnedFd>
         }
         Side::Parent(child) => child,
     };
-    let written = idmap::write_single(child.pid, (uid, gid), lab_root);
+    let written = idmap::write_run(child.pid, inside, outside, count);
     let namespace = written.and_then(|()| File::open(format!("/proc/{}/ns/user", child.pid)));
     drop(gate);
     child.wait()?;

@@ -1,5 +1,6 @@
 //! Doing the steps. Nothing is chosen here: a step names everything that it needs.
 
+mod containers;
 mod credentials;
 mod nodes;
 mod order;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use netarium_core::control::Request;
 use netarium_core::ipsec;
-use netarium_core::model::Nesting;
+use netarium_core::model::{Engine, Nesting};
 use netarium_core::name::Name;
 use netarium_core::object::{self, Encryption, Object};
 use netarium_core::plan::Step;
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 use self::settings::{in_network, interface_key, read_setting, silence_segments, write_setting};
 use super::control::ControlError;
+use super::farewell;
 use super::firewall::{self, FirewallError};
 use super::group::{self, Group};
 use super::journal::Journal;
@@ -34,6 +36,7 @@ use super::volumes::Trees;
 use super::wireguard::{self, WireguardError};
 use super::wiring;
 use super::worker::{After, Answer, Order, Task, gone};
+use crate::engine::docker::prepare::PrepareError;
 use crate::failure::Failure;
 use crate::linux::launch::{LaunchError, Waiting};
 use crate::linux::netlink::{Netlink, NetlinkError};
@@ -74,6 +77,8 @@ pub(crate) enum StepError {
     Remove { path: PathBuf, source: io::Error },
     #[error("cannot make the filter for system calls of nodes: {0}")]
     Seccomp(String),
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
     #[error("the first process of {0} was started before")]
     Started(Name),
     #[error("it is not ready after {0} s")]
@@ -152,6 +157,9 @@ impl<'a> Apply<'a> {
                 _ => rest.push((number, step)),
             }
         }
+        if self.order.engine == Engine::Docker {
+            self.prepare_restarted(steps)?;
+        }
         self.run_in_order(rest, call)?;
         self.open_tunnels(&tunnels, call)?;
         self.started.extend(unready.iter().cloned());
@@ -161,8 +169,18 @@ impl<'a> Apply<'a> {
     /// Does steps of one kind that do not wait for each other.
     fn execute_group(&mut self, group: Group<'_>, call: &Call) -> std::result::Result<(), Failure> {
         match group {
-            Group::Nodes(nodes) => self.create_nodes(&nodes, call),
+            Group::Nodes(nodes) => match self.order.engine {
+                Engine::Native => self.create_nodes(&nodes, call),
+                Engine::Docker => self.prepare_nodes(&nodes, call),
+            },
             Group::Inits(inits) => self.start_nodes(&inits, call),
+            Group::One(number, step @ Step::Remove(Object::Node(it))) => {
+                self.remove_node(&it.name).map_err(|error| failed(step, &error))?;
+                if self.order.engine == Engine::Docker {
+                    Self::let_go(&it.name, call)?;
+                }
+                self.done(number, step, call)
+            }
             Group::Firewalls(firewalls) => self.load_firewalls(&firewalls, call),
             Group::Settings(node, settings) => self.write_settings(node, &settings, call),
             Group::One(number, step @ Step::Create(Object::Uplink(it))) => {
@@ -250,6 +268,11 @@ impl<'a> Apply<'a> {
             Object::Service(it) => {
                 if it.service.name == ipsec::service_name() {
                     remove_file(self.node(&it.node)?, ipsec::LOADED)?;
+                }
+                if it.service.stop.grace.is_some() {
+                    let path = self.order.folder.farewell();
+                    farewell::note(&self.order.folder, &it.node)
+                        .map_err(|source| StepError::Write { path, source })?;
                 }
                 self.node(&it.node)?.control()?.ask(&Request::Start(it.service.clone()))?;
                 self.started.insert(it.node.clone());
@@ -404,7 +427,11 @@ impl<'a> Apply<'a> {
 }
 
 fn failed(step: &Step, error: &StepError) -> Failure {
-    Failure::of(error).while_doing(format!("cannot {step}"))
+    let hint = match error {
+        StepError::Prepare(error) => error.hint(),
+        _ => None,
+    };
+    Failure::of(error).while_doing(format!("cannot {step}")).with_hint(hint)
 }
 
 fn is_still_there(error: &NetlinkError) -> bool {

@@ -29,6 +29,9 @@ pub enum ControlError {
     /// It ended.
     #[error("the first process of the node has ended")]
     Ended,
+    /// Its node is not wired.
+    #[error("the node is not wired yet")]
+    Waiting,
     /// It says no.
     #[error("{0}")]
     Refused(String),
@@ -92,6 +95,7 @@ pub(super) fn reply(words: &[u8]) -> Result<Reply, ControlError> {
         return Err(ControlError::Ended);
     }
     match serde_json::from_slice(words).map_err(ControlError::Words)? {
+        Reply::Waiting => Err(ControlError::Waiting),
         Reply::Refused(reason) => Err(ControlError::Refused(reason)),
         reply => Ok(reply),
     }

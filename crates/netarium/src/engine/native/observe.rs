@@ -17,6 +17,7 @@ use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{self, Id, Object, Objects, SegmentLink};
 use netarium_core::wireguard::conf_path;
 
+use super::control::ControlError;
 use super::firewall::{self, Found};
 use super::node::{NodeError, RunningNode};
 use super::tunnels::{self, TunnelStepError};
@@ -85,6 +86,8 @@ struct NodeView {
     addresses: Vec<(u32, IpNet)>,
     routes: Vec<(IpNet, RouteVia)>,
     services: Vec<ServiceStatus>,
+    /// Whether it was told that it is wired.
+    is_open: bool,
 }
 
 impl NodeView {
@@ -95,11 +98,13 @@ impl NodeView {
         let addresses = netlink.addresses().map_err(error)?;
         let routes = netlink.routes().map_err(error)?;
         // A first process that does not answer has no services.
-        let services = match node.control().and_then(|control| control.ask(&Request::Status)) {
+        let asked = node.control().and_then(|control| control.ask(&Request::Status));
+        let is_open = !matches!(asked, Err(ControlError::Waiting));
+        let services = match asked {
             Ok(Reply::Services(services)) => services,
             _ => vec![],
         };
-        Ok(Self { node, links, addresses, routes, services })
+        Ok(Self { node, links, addresses, routes, services, is_open })
     }
 
     fn link(&self, name: &InterfaceName) -> Option<&Link> {
@@ -313,11 +318,11 @@ impl<'a> Look<'a> {
 
     /// What is there without a record, because a worker was killed before it wrote one: the lab that
     /// we are in, and the first processes of nodes. One that waits to be started ends with its
-    /// worker, so one that lives was started.
+    /// worker, or says that it waits.
     fn add_certain(&mut self, lab: &Name) {
         let objects = &mut self.observation.objects;
         objects.insert(Object::Lab(object::Lab { name: lab.clone() }));
-        for node in self.nodes.keys() {
+        for (node, _) in self.nodes.iter().filter(|(_, view)| view.is_open) {
             objects.insert(Object::Init(object::Init { node: node.clone() }));
         }
     }

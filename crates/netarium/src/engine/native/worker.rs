@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use netarium_core::model::{Condition, Secrets};
+use netarium_core::model::{Condition, Engine, Secrets};
 use netarium_core::name::{InterfaceName, Name};
 use netarium_core::object::{Id, LinkState, Object, Objects};
 use netarium_core::plan::Step;
@@ -29,6 +29,7 @@ use super::observe;
 use super::vici::rekey::Numbers;
 use super::volumes::{self, Trees};
 use crate::certificates::{Certificates, Reason, Standing};
+use crate::engine::docker::prepare;
 use crate::failure::Failure;
 use crate::folder::LabFolder;
 use crate::linux::clone::{self, Child, Side, into_namespaces};
@@ -43,6 +44,8 @@ use crate::node_program::Programs;
 pub(crate) struct Order {
     /// The lab.
     pub(crate) lab: Name,
+    /// What makes its nodes.
+    pub(crate) engine: Engine,
     /// Its folder.
     pub(crate) folder: LabFolder,
     /// The folder of images.
@@ -130,6 +133,11 @@ pub(crate) enum Answer {
     /// These nodes were created. If any of them has limits the worker waits for a word, so that the
     /// caller can put their first processes, by number, where limits are kept.
     Born(Vec<(Name, u32)>),
+    /// The folders of the nodes of the steps with these numbers are there, and another engine must make
+    /// them. The worker waits for a word.
+    Wanted(Vec<usize>),
+    /// The nodes are gone, and another engine must let go of them. The worker waits for a word.
+    Unwanted(Vec<Name>),
     /// The step with this number makes the way out, and all is ready for pasta. The worker waits for a
     /// word: it is in the lab's network, and pasta must be started in the host's.
     Pasta(usize),
@@ -262,11 +270,17 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
         }
     };
     let pidfd = keeper.open().map_err(EnterError::NoKeeper)?;
-    let trees = volumes::open(&order.task, &map, keeper)?;
-    let namespaces =
-        ThreadNameSpaceType::USER | ThreadNameSpaceType::PROCESS_ID | ThreadNameSpaceType::NETWORK;
+    let trees = match order.engine {
+        Engine::Native => volumes::open(&order.task, &map, keeper)?,
+        // They are opened when they are mounted.
+        Engine::Docker => Trees::new(),
+    };
     let inside = || -> io::Result<Side> {
-        rustix::thread::move_into_thread_name_spaces(std::os::fd::AsFd::as_fd(&pidfd), namespaces)?;
+        let pidfd = std::os::fd::AsFd::as_fd(&pidfd);
+        rustix::thread::move_into_thread_name_spaces(pidfd, namespaces(order.engine))?;
+        if order.engine == Engine::Docker {
+            return into_namespaces(0);
+        }
         clone::become_root(map.is_single())?;
         // A process that changed its ids hides its files in /proc, also from its own children's
         // namespaces, which are given their ids there.
@@ -282,8 +296,26 @@ fn enter(order: &Order) -> Result<Place, EnterError> {
             // All nodes that are made here are of this session, which has no terminal and is not
             // the caller's: the scheduler takes them as one group.
             rustix::process::setsid().map_err(entered)?;
-            Ok(Place::Inside { ids: map.count(), trees })
+            Ok(Place::Inside { ids: ids(order.engine, &map), trees })
         }
+    }
+}
+
+/// What a worker enters. The containers of another engine belong to the host's own user namespace: whoever
+/// works on them has to be root there.
+fn namespaces(engine: Engine) -> ThreadNameSpaceType {
+    use ThreadNameSpaceType as Type;
+    match engine {
+        Engine::Native => Type::USER | Type::PROCESS_ID | Type::NETWORK,
+        Engine::Docker => Type::NETWORK,
+    }
+}
+
+/// How many ids the nodes have.
+fn ids(engine: Engine, map: &IdMap) -> u32 {
+    match engine {
+        Engine::Native => map.count(),
+        Engine::Docker => u32::MAX,
     }
 }
 
@@ -327,6 +359,7 @@ fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failur
     let answer = |answer: Answer| call.answer(&answer).map_err(|error| gone(&error));
     match &order.task {
         Task::Observe => {
+            adopt(order)?;
             let observation =
                 observe::observe(&order.folder, &order.lab, ids).map_err(|it| Failure::of(&it))?;
             answer(Answer::Observed(observation))
@@ -364,12 +397,21 @@ fn work(call: &Call, order: &Order, ids: u32, trees: Trees) -> Result<(), Failur
             answer(Answer::Tried(openings.map_err(|it| Failure::of(&it))?))
         }
         Task::Apply { steps, patience, unready, .. } => {
+            adopt(order)?;
             let patience = std::time::Duration::from_millis(*patience);
             let apply = Apply::begin(order, ids, trees, patience);
             let mut apply = apply.map_err(|it| Failure::of(&it))?;
             apply.run(steps, unready, call)?;
             answer(Answer::Settled)
         }
+    }
+}
+
+/// Another engine may have started nodes again.
+fn adopt(order: &Order) -> Result<(), Failure> {
+    match order.engine {
+        Engine::Native => Ok(()),
+        Engine::Docker => prepare::adopt(&order.folder).map_err(|error| Failure::of(&error)),
     }
 }
 

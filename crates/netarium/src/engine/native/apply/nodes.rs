@@ -5,12 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use netarium_core::model::{Nesting, VolumeSource};
+use netarium_core::model::{Engine, Nesting, VolumeSource};
 use netarium_core::name::Name;
 use netarium_core::object::{self, ImageRef};
 use netarium_core::plan::Step;
 
 use super::{Apply, Result, StepError, failed, remove_all};
+use crate::engine::native::farewell;
 use crate::engine::native::node::RunningNode;
 use crate::engine::native::worker::{Answer, gone, write_record};
 use crate::failure::Failure;
@@ -47,7 +48,7 @@ impl Apply<'_> {
         let folder = self.order.folder.node(&node.name);
         let remove = |source| StepError::Remove { path: folder.path().to_owned(), source };
         remove_all(folder.path()).map_err(remove)?;
-        for path in [folder.upper(), folder.work(), folder.merged(), folder.logs()] {
+        for path in [folder.upper(), folder.work(), folder.merged(), folder.logs(), folder.gate()] {
             create_folder(&path).map_err(|source| StepError::Write { path, source })?;
         }
         let control = folder.control();
@@ -147,6 +148,9 @@ impl Apply<'_> {
         inits: &[(usize, &Step, &object::Init)],
         call: &Call,
     ) -> std::result::Result<(), Failure> {
+        if self.order.engine == Engine::Docker {
+            return self.open_nodes(inits, call);
+        }
         let mut started = Vec::new();
         for (number, step, init) in inits {
             let waiting = self.waiting.remove(&init.node);
@@ -167,6 +171,7 @@ impl Apply<'_> {
     /// those of a namespace that ends, and a new one could not have their addresses meanwhile.
     pub(super) fn remove_node(&mut self, name: &Name) -> Result<()> {
         let node = self.node(name)?;
+        farewell::of_node(&node.folder.control());
         for link in node.netlink().links()? {
             if link.name != "lo" {
                 match node.netlink().delete_link(link.index) {
@@ -191,7 +196,7 @@ fn announce(born: &[(&object::Node, u32)], call: &Call) -> std::result::Result<(
     if limited { call.wait_for_word().map_err(|error| gone(&error)) } else { Ok(()) }
 }
 
-fn create_folder(path: &Path) -> io::Result<()> {
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     // What a node sees of `upper` is its root folder, which others than root may pass through.
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
