@@ -337,6 +337,19 @@ pub(crate) enum Image {
         #[command(flatten)]
         packing: Packing,
     },
+    /// Send an image that was built to a registry
+    Push {
+        /// Its name, digest, or the beginning of its digest
+        image: String,
+        /// What it is to be called there: registry.example.org/name:tag
+        #[arg(value_name = "REGISTRY/NAME:TAG")]
+        called: Reference,
+        /// Speak to the registry without TLS
+        #[arg(long)]
+        plain_http: bool,
+        #[command(flatten)]
+        packing: Packing,
+    },
     /// Pull an image that others have made, also if it is there already
     Pull {
         /// debian:12, ghcr.io/owner/name:tag, docker-daemon:NAME, oci-archive:FILE or

@@ -73,6 +73,10 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Image(Image::Build { name, lab, platform }) => {
             commands::image::build(context, name.as_deref(), lab.as_deref(), &platform).await
         }
+        Command::Image(Image::Push { image, called, plain_http, packing }) => {
+            let transport = if plain_http { Transport::Plain } else { Transport::Usual };
+            commands::outgoing::push(context, &image, (called, transport), packing).await
+        }
         Command::Image(Image::Pull { image, platform, plain_http }) => {
             let transport = if plain_http { Transport::Plain } else { Transport::Usual };
             commands::image::pull(context, &image, platform, PullOptions { transport }).await
