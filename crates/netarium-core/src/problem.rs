@@ -198,18 +198,14 @@ impl Problems {
         self.add(problem);
     }
 
-    /// Gives the last problem a hint beside the one that it has, unless that says what was meant.
-    pub(crate) fn also_hint(&mut self, hint: impl FnOnce() -> String) {
-        if let Some(Problem { hint: Some(first), .. }) = self.found.last_mut()
-            && !first.starts_with("did you mean")
-        {
-            *first = format!("{first}; {}", hint());
-        }
-    }
-
     /// Makes what cannot be done a warning or a mistake.
     pub(crate) fn with(leniency: Leniency) -> Self {
         Self { leniency, ..Self::default() }
+    }
+
+    /// Whether what is left out is a warning.
+    pub(crate) fn is_lenient(&self) -> bool {
+        self.leniency == Leniency::Lenient
     }
 
     /// Keeps what is left out: a mistake, or a warning if that is asked for.
@@ -228,6 +224,15 @@ impl Problems {
     /// All warnings, as [`Problems::finish`] has the mistakes.
     pub(crate) fn take_warnings(&mut self, texts: &impl Texts) -> Vec<Problem> {
         in_order(std::mem::take(&mut self.warnings), texts)
+    }
+
+    /// Gives the last problem a hint beside the one that it has, unless that says what was meant.
+    pub(crate) fn also_hint(&mut self, hint: impl FnOnce() -> String) {
+        if let Some(Problem { hint: Some(first), .. }) = self.found.last_mut()
+            && !first.starts_with("did you mean")
+        {
+            *first = format!("{first}; {}", hint());
+        }
     }
 
     /// How many were found so far.
