@@ -24,9 +24,11 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use netarium::image::{PullOptions, Transport};
 
 use crate::args::{Arguments, Command, Image};
 use crate::commands::Context;
+use crate::commands::image::{Deed, Spare};
 use crate::ending::Ending;
 
 fn main() -> ExitCode {
@@ -51,11 +53,11 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Up(up) => commands::up::up(context, up).await,
         Command::Down(down) => commands::down::down(context, down).await,
         Command::Ls => commands::list::ls(context),
-        Command::Ps(ps) => commands::list::ps(context, ps.lab.as_deref()),
-        Command::Status(status) => commands::status::status(context, status.lab.as_deref()).await,
+        Command::Ps(ps) => commands::list::ps(context, &ps),
+        Command::Status(status) => commands::status::status(context, &status).await,
         Command::Plan(plan) => commands::status::plan(context, &plan).await,
-        Command::Validate(it) => commands::file::validate(context, it.lab.as_deref()),
-        Command::Inspect(it) => commands::file::inspect(context, it.lab.as_deref()).await,
+        Command::Validate(it) => commands::file::validate(context, &it),
+        Command::Inspect(it) => commands::file::inspect(context, &it).await,
         Command::Exec(exec) => commands::exec::exec(context, exec).await,
         Command::Shell(shell) => commands::exec::shell(context, shell).await,
         Command::Logs(logs) => commands::logs::logs(context, &logs),
@@ -70,6 +72,20 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         }
         Command::Image(Image::Build { name, lab, platform }) => {
             commands::image::build(context, name.as_deref(), lab.as_deref(), &platform).await
+        }
+        Command::Image(Image::Push { image, called, plain_http, packing }) => {
+            let transport = if plain_http { Transport::Plain } else { Transport::Usual };
+            commands::outgoing::push(context, &image, (called, transport), packing).await
+        }
+        Command::Image(Image::Pull { image, platform, plain_http }) => {
+            let transport = if plain_http { Transport::Plain } else { Transport::Usual };
+            commands::image::pull(context, &image, platform, PullOptions { transport }).await
+        }
+        Command::Image(Image::Inspect { image }) => commands::image::inspect(context, &image),
+        Command::Image(Image::Prune { all, dry_run }) => {
+            let what = if all { Spare::All } else { Spare::Pulled };
+            let deed = if dry_run { Deed::Tell } else { Deed::Remove };
+            commands::image::prune(context, what, deed).await
         }
         Command::Image(Image::Rm { images }) => commands::image::rm(context, &images).await,
         Command::Schema => commands::file::schema(),

@@ -133,6 +133,10 @@ words! {
     Secret { "type": ["string", "integer"], "minLength": 1, "maxLength": 256 }
     /// A number of seconds
     Seconds { "type": "string", "pattern": "^[0-9]+s$", "examples": ["25s"] }
+    /// A name from images, base, host, or an image that others have made, with its tag or digest
+    Image { "type": "string", "minLength": 1, "examples": ["base", "debian:12", "ghcr.io/owner/name:tag", "docker-daemon:name", "oci-archive:image.tar", "docker-archive:saved.tar"] }
+    /// Which machines an image is for
+    Platform { "type": "string", "pattern": "^[A-Za-z0-9]+/[A-Za-z0-9]+(/[A-Za-z0-9]+)?$", "examples": ["linux/amd64", "linux/arm64"] }
     /// A Debian release
     Suite { "type": "string", "pattern": "^[a-z]+$" }
     /// A Debian package

@@ -17,8 +17,8 @@ pub enum Event {
     Sweeping,
     /// An image is made ready.
     Image {
-        /// The image's name.
-        name: Name,
+        /// The image, as people call it.
+        name: String,
         /// What happens to it.
         event: ImageEvent,
     },

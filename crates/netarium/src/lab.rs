@@ -9,6 +9,7 @@ mod change;
 mod containers;
 mod disturb;
 mod error;
+mod images;
 mod lock;
 mod programs;
 mod undo;
@@ -21,8 +22,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use netarium_core::compose::Inputs;
 use netarium_core::desired::{Desired, desired};
-use netarium_core::image::Images;
 use netarium_core::model::{Engine, Image, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{Id, Objects};
@@ -38,7 +39,6 @@ use crate::engine::native::worker::{self, Answer, Observation, Task};
 use crate::event::{Event, Report};
 use crate::features::features;
 use crate::folder::{DataFolder, LabFolder};
-use crate::image::{ImageRoot, Store};
 use crate::lab_file::LabFile;
 use crate::lab_source;
 use crate::linux::idmap::IdMap;
@@ -102,6 +102,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is done in another way than the lab asked for.
     pub notes: Vec<netarium_core::desired::Note>,
+    /// The images of others that are pulled before. What they run is known only then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pulls: Vec<String>,
 }
 
 /// How a lab is.
@@ -196,10 +199,27 @@ impl Lab {
             path,
             source,
         })?;
-        let copy = LabFile::of_copy(&record.file, text, self.name.as_str(), sources);
+        let copy = match self.compose_inputs()? {
+            Some(inputs) => LabFile::of_compose_copy(inputs, self.name.as_str(), sources),
+            None => LabFile::of_copy(&record.file, text, self.name.as_str(), sources),
+        };
         let mut copy = copy.map_err(LabError::Copy)?;
         copy.model.engine = Some(record.engine);
         Ok(copy)
+    }
+
+    /// What the lab was made from, if that was a Compose file.
+    fn compose_inputs(&self) -> Result<Option<Inputs>> {
+        let path = self.folder.compose();
+        let error = |source| LabError::Folder { what: "read", path: path.clone(), source };
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let inputs = serde_json::from_slice(&bytes);
+                inputs.map(Some).map_err(|source| error(source.into()))
+            }
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(error(source)),
+        }
     }
 
     /// Says what [`Lab::up`] would do.
@@ -208,7 +228,8 @@ impl Lab {
     /// If the machine cannot run the lab, or it cannot be seen how it is.
     pub async fn plan(&self, model: &Model) -> Result<Plan> {
         let Desired { objects, notes } = self.desired(model).await?;
-        Ok(Plan { steps: steps(&objects, &self.observe().await?), notes })
+        let pulls = self.missing(model)?.iter().map(Image::title).collect();
+        Ok(Plan { steps: steps(&objects, &self.observe().await?), notes, pulls })
     }
 
     /// Says how the lab is, compared with the file it was last brought up from.
@@ -253,13 +274,15 @@ impl Lab {
         report: Report<'_>,
     ) -> Result<Vec<Step>> {
         let engine = self.engine_for(&file.model)?;
-        let Desired { objects, notes } = self.desired(&file.model).await?;
+        // What the machine cannot do is said before anything is pulled.
+        let Desired { notes, .. } = self.desired(&file.model).await?;
         notes.into_iter().for_each(|note| report(Event::Note(note)));
         if engine == Engine::Docker {
             // Nothing is made, and nothing taken away, if it does not answer.
             self.client().await?;
         }
         let _images = self.make_images(&file.model, report).await?;
+        let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {
             self.clear(report).await?;
         }
@@ -329,6 +352,7 @@ impl Lab {
     pub async fn down(&self, report: Report<'_>) -> Result<bool> {
         let lock = self.lock(report).await?;
         self.forget_logs();
+        self.take_leave().await;
         let was_there = self.clear_all().await?;
         lock.remove();
         Ok(was_there)
@@ -342,9 +366,9 @@ impl Lab {
     async fn desired(&self, model: &Model) -> Result<Desired> {
         let features = features(&self.data).await.map_err(LabError::Features)?;
         let outside = outside(model).map_err(LabError::Outside)?;
-        programs::check(
-            desired(model, &features, &outside, &Images::new()).map_err(LabError::Refused)?,
-        )
+        let images = self.found(model)?;
+        let desired = desired(model, &features, &outside, &images).map_err(LabError::Refused)?;
+        programs::check(desired)
     }
 
     /// What is there. Nothing, if the lab has no keeper: everything in a lab ends with that.
@@ -358,21 +382,6 @@ impl Lab {
             Some(Answer::Failed(failure)) => Err(LabError::Step(failure)),
             _ => Err(LabError::Stage(StageError::Silent { stderr: String::new() })),
         }
-    }
-
-    /// Makes the images of all nodes ready, and keeps them from being removed as long as the answer
-    /// lives.
-    async fn make_images(&self, model: &Model, report: Report<'_>) -> Result<Vec<ImageRoot>> {
-        let images: BTreeSet<&Image> = model.nodes.values().map(|node| &node.image).collect();
-        let mut roots = Vec::new();
-        for image in images {
-            let Image::Recipe(recipe) = image else { continue };
-            let error = |source| LabError::Image { image: recipe.name.clone(), source };
-            let store = Store::at(&self.data.images()).map_err(error)?;
-            let each = |event| report(Event::Image { name: recipe.name.clone(), event });
-            roots.push(store.root(image, &each).await.map_err(error)?);
-        }
-        Ok(roots)
     }
 
     fn create_folder(&self) -> Result<()> {
@@ -394,6 +403,17 @@ impl Lab {
         worker::write_record(&path, &record).map_err(error(path.clone()))?;
         let path = self.folder.lab_file();
         worker::write_bytes(&path, &file.text).map_err(error(path.clone()))?;
+        let path = self.folder.compose();
+        match &file.compose {
+            // Variables may be secrets; the folder is for its owner alone.
+            Some(inputs) => worker::write_record(&path, inputs).map_err(error(path.clone()))?,
+            None => match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error(path)(source));
+                }
+                _ => {}
+            },
+        }
         let path = self.folder.sources();
         if file.sources == Sources::default() && !path.exists() {
             return Ok(());

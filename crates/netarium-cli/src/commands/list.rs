@@ -11,6 +11,7 @@ use netarium_core::name::Name;
 use serde::Serialize;
 
 use super::Context;
+use crate::args::OneLab;
 use crate::choose::{self, Otherwise};
 use crate::ending::Ending;
 use crate::print::steps::image;
@@ -109,8 +110,8 @@ fn labs_table(labs: &[Listed], now: u64) -> Table<6> {
 ///
 /// # Errors
 /// If the lab is not up.
-pub(crate) fn ps(context: &Context, word: Option<&str>) -> anyhow::Result<Ending> {
-    let lab = choose::lab(&context.data, word, Otherwise::OnlyLab)?;
+pub(crate) fn ps(context: &Context, asked: &OneLab) -> anyhow::Result<Ending> {
+    let lab = choose::lab(&context.data, asked, Otherwise::OnlyLab)?;
     let model = lab.file()?.model;
     let nodes = inhabitants(&lab, &model)?;
     match context.style.form {
@@ -217,6 +218,7 @@ mod tests {
             state,
             nodes: Some(2),
             since: Some(since),
+            engine: Some(Engine::Native),
             file: Some(PathBuf::from(file)),
         };
         let labs = [
@@ -226,9 +228,9 @@ mod tests {
         let table = labs_table(&labs, 1030).render(0);
         assert_eq!(
             anstream::adapter::strip_str(&table).to_string(),
-            "LAB     STATE   NODES  AGE     FILE\n\
-             hello   up      2      30 s    /labs/hello/lab.yaml\n\
-             office  killed  2      15 min  /labs/office/lab.yaml"
+            "LAB     STATE   NODES  AGE     ENGINE  FILE\n\
+             hello   up      2      30 s    native  /labs/hello/lab.yaml\n\
+             office  killed  2      15 min  native  /labs/office/lab.yaml"
         );
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Colours are stripped by `anstream` where they are not wanted. Nothing here decides what is told.
 
+mod layers;
 pub(crate) mod progress;
 pub(crate) mod steps;
 pub(crate) mod table;

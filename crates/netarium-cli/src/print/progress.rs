@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use netarium::event::Event;
 use netarium::image::ImageEvent;
-use netarium_core::name::Name;
 use serde::Serialize;
 
+use super::layers::Layers;
 use super::{Form, Style, Talk, WARN, bytes, json_line, say, span};
 
 /// How often a bar moves while nothing happens.
@@ -24,6 +24,7 @@ pub(crate) struct Progress {
     began: Instant,
     style: Style,
     bar: Option<ProgressBar>,
+    layers: Layers,
     seen: Mutex<Seen>,
 }
 
@@ -68,7 +69,8 @@ impl Progress {
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self { began: Instant::now(), style, bar, seen: Mutex::default() }
+        let layers = Layers::default();
+        Self { began: Instant::now(), style, bar, layers, seen: Mutex::default() }
     }
 
     /// Shows an event.
@@ -104,6 +106,7 @@ impl Progress {
 
     /// Takes the bar away, and says what was seen.
     pub(crate) fn end(&self) -> Seen {
+        self.layers.end();
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -120,7 +123,9 @@ impl Progress {
         let images = seen.images.unwrap_or_default();
         match event {
             Event::Planned { steps } => seen.planned = Some(*steps),
-            Event::Image { event: ImageEvent::Done { .. }, .. } => seen.images = Some(now),
+            Event::Image { event: ImageEvent::Done { .. } | ImageEvent::Pulled { .. }, .. } => {
+                seen.images = Some(now);
+            }
             Event::Wired => seen.wired = Some(now.saturating_sub(images)),
             Event::Tunnel { .. } => seen.tunnels = Some(now.saturating_sub(images)),
             Event::Settled => seen.settled = Some(now),
@@ -145,6 +150,12 @@ impl Progress {
             Event::Image { name, event: ImageEvent::Step { text, done, total } } => {
                 measure(bar, *done, *total);
                 bar.set_message(format!("image {name}: {text}"));
+            }
+            Event::Image { event: ImageEvent::Layer { number, digest, done, total }, .. } => {
+                self.layers.came(bar, *number, digest, (*done, *total));
+            }
+            Event::Image { event: ImageEvent::LayerDone { number }, .. } => {
+                self.layers.done(*number)
             }
             Event::Wired => bar.set_message("nodes are wired; waiting for services and tunnels"),
             Event::Planned { .. } | Event::Settled | Event::Tunnel { .. } => {}
@@ -178,7 +189,7 @@ impl Progress {
         })
     }
 
-    fn image(&self, name: &Name, event: &ImageEvent) -> Option<String> {
+    fn image(&self, name: &str, event: &ImageEvent) -> Option<String> {
         Some(match event {
             ImageEvent::Waiting => {
                 format!("waiting: another process works on image {name}")
@@ -199,6 +210,26 @@ impl Progress {
                 }
                 seen.tenth = Some(tenth);
                 format!("image {name}: {:>3} % {text}", done * 100 / total.max(&1))
+            }
+            ImageEvent::Pulling { layers: 0, .. } => return None,
+            ImageEvent::Pulling { layers, bytes: size } => {
+                format!("pulling {name}: {}, {}", super::count(*layers, "layer"), bytes(*size))
+            }
+            ImageEvent::Layer { digest, done, total, .. } if self.style.talk == Talk::Verbose => {
+                format!("layer {digest}: {:>3} %", done * 100 / total.max(&1))
+            }
+            ImageEvent::Retrying { digest, reason } => {
+                format!("{WARN}warning:{WARN:#} layer {digest}: {reason}; trying again")
+            }
+            ImageEvent::Pulled { seconds, bytes: size, lost } => {
+                let mut text = match size {
+                    0 => format!("image {name} is there already"),
+                    size => format!("image {name} is pulled: {seconds:.1} s, {}", bytes(*size)),
+                };
+                for it in lost {
+                    text.push_str(&format!("\n{WARN}note:{WARN:#} {it}"));
+                }
+                text
             }
             ImageEvent::Done { seconds, bytes: size } => {
                 format!("image {name} is built: {seconds:.1} s, {}", bytes(*size))
@@ -257,15 +288,14 @@ mod tests {
 
     fn progress(talk: Talk) -> Progress {
         let style = Style { form: Form::Text, talk };
-        Progress { began: Instant::now(), style, bar: None, seen: Mutex::default() }
+        Progress::begin(style)
     }
 
     #[test]
     fn a_build_is_told_ten_times_at_most_where_there_is_no_bar() {
         let progress = progress(Talk::Normal);
-        let name = Name::new("base").unwrap();
         let step = |done| ImageEvent::Step { text: "unpacking".to_owned(), done, total: 1000 };
-        let told = (0..1000).filter(|done| progress.image(&name, &step(*done)).is_some()).count();
+        let told = (0..1000).filter(|done| progress.image("base", &step(*done)).is_some()).count();
         assert_eq!(told, 10);
     }
 

@@ -9,11 +9,17 @@ use crate::model::Driver;
 use crate::problem::{Placed, Problems};
 use crate::schema;
 
-/// A Debian system made from packages.
+/// A Debian system made from packages, or with `from` an image that others have made.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Recipe {
+    /// An image that others have made, as `image` names it. Such one has neither suite nor packages.
+    #[schemars(with = "Option<schema::Image>")]
+    pub from: Option<Word>,
+    /// Which machines that image is for. Default: this one's kind.
+    #[schemars(with = "Option<schema::Platform>")]
+    pub platform: Option<Word>,
     /// The Debian release. Default: `bookworm`.
     #[schemars(with = "Option<schema::Suite>")]
     pub suite: Option<Word>,
@@ -25,13 +31,15 @@ pub struct Recipe {
 impl Recipe {
     pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
         let mut table = Table::open("an image", tree, problems)?;
+        let from = table.take("from").and_then(|tree| word("from", tree, problems));
+        let platform = table.take("platform").and_then(|tree| word("platform", tree, problems));
         let suite = table.take("suite").and_then(|tree| word("suite", tree, problems));
         let packages = match table.take("packages") {
             Some(Tree { value: Value::Nothing, .. }) | None => Vec::new(),
             Some(tree) => words("packages", tree, problems),
         };
         table.close(problems);
-        Some(Self { suite, packages })
+        Some(Self { from, platform, suite, packages })
     }
 }
 

@@ -11,6 +11,31 @@ fn images_are_checked() {
             &["1:22: unknown image vpn (did you mean vpm?)"],
         ),
         (
+            "image: Debian:12\nnodes: {one: {image: debian}, two: {image: 'a/b:'}}",
+            &[
+                r#"1:8: "Debian:12" is no image: "Debian" has capital letters (write debian)"#,
+                "2:22: unknown image debian (there are base, host; debian:latest would be that of a registry)",
+                r#"2:44: "a/b:" is no image: "" is no tag (a tag is made of letters, digits, -, _ and ., does not begin with - or ., and has at most 128 characters)"#,
+            ],
+        ),
+        (
+            "images: {a: {from: 'x:1', suite: sid}, b: {from: 'x:1', platform: arm}, c: {platform: linux/arm64}}\nnodes: {one: {}}",
+            &[
+                "1:34: an image that others have made has no suite and no packages (leave out from, or all else but platform)",
+                r#"1:67: "arm" is no platform (write linux/amd64 or linux/arm64)"#,
+                "1:87: platform is for images that others have made (write from, or leave platform out)",
+            ],
+        ),
+        (
+            "nodes: {a: {image: 'oci-archive:/x.tar'}, b: {image: 'docker-archive:../x'}, c: {image: 'docker-daemon:A b'}, d: {image: 'oci-archive:'}}",
+            &[
+                "1:20: /x.tar is absolute (archives are in the folder of the lab file, ./image.tar)",
+                "1:54: ../x leads out of its folder (archives are in the folder of the lab file, ./image.tar)",
+                r#"1:89: "A b" is no image: "A b" has capital letters (write a b)"#,
+                "1:122:  is no path (archives are in the folder of the lab file, ./image.tar)",
+            ],
+        ),
+        (
             "images: {base: {}}\nnodes: {one: {}}",
             &["1:10: the image base is built in (call yours something else)"],
         ),

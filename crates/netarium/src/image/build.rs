@@ -96,6 +96,9 @@ async fn run(
             lines: vec![text],
             hint,
         }),
+        Some(Answer::Unpacked { .. } | Answer::Layer { .. }) => {
+            Err(failed(StageError::Silent { stderr: String::new() }))
+        }
         Some(Answer::Refused) => Err(ImageError::Build {
             image: image.to_owned(),
             hint: hint_of_cause(cause, &request.folder),

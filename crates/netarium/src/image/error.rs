@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::image::progress::Cause;
+use crate::image::pull::PullError;
 use crate::linux::binfmt::BinfmtError;
 use crate::linux::program::ProgramError;
 use crate::linux::stage::StageError;
@@ -72,6 +73,14 @@ pub enum ImageError {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// An image of others is not to be had.
+    #[error("cannot pull {image}")]
+    Pull {
+        /// The image.
+        image: String,
+        /// Why.
+        source: Box<PullError>,
+    },
     /// The image is not in the store.
     #[error("cannot find image {image} in {}", folder.display())]
     Missing {
@@ -111,6 +120,7 @@ impl ImageError {
             Self::Foreign { source, .. } => source.hint(),
             Self::Stage { source, .. } => source.hint(),
             Self::Build { hint, .. } => hint.clone(),
+            Self::Pull { source, .. } => source.hint(),
             Self::Missing { .. } | Self::Ambiguous { .. } => {
                 Some("`netarium image ls` shows the images".to_owned())
             }

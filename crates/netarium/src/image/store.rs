@@ -157,6 +157,22 @@ impl Store {
         Ok(Self { folder, builder: Builder::Mmdebstrap })
     }
 
+    /// A store in a folder of this one.
+    pub(super) fn below(&self, name: &str) -> Self {
+        Self { folder: self.folder.join(name), builder: self.builder.clone() }
+    }
+
+    /// Makes a folder in the store, closed to others as that is.
+    pub(super) fn make_below(&self, folder: &Path) -> Result<(), ImageError> {
+        self.make_folder().map_err(ImageError::folder(&self.folder))?;
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(ImageError::folder(folder)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// The folder of the store.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -341,11 +357,11 @@ impl Store {
         self.folder.join(digest).join(ROOTFS)
     }
 
-    fn lock_path(&self, digest: &str) -> PathBuf {
+    pub(super) fn lock_path(&self, digest: &str) -> PathBuf {
         self.folder.join(format!("{digest}.lock"))
     }
 
-    fn has(&self, digest: &str) -> bool {
+    pub(super) fn has(&self, digest: &str) -> bool {
         self.rootfs(digest).is_dir()
     }
 
@@ -385,7 +401,7 @@ impl Store {
     }
 
     /// Locks an image for building or removing, and waits for others who do that.
-    async fn lock(
+    pub(super) async fn lock(
         &self,
         image: &str,
         digest: &str,
@@ -467,7 +483,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 /// Waits on a thread of its own: no file descriptor tells when a lock is free, and tokio would wait
 /// for a thread of its pool when the program wants to end.
-async fn lock_on_thread(file: File, how: FlockOperation) -> io::Result<File> {
+pub(super) async fn lock_on_thread(file: File, how: FlockOperation) -> io::Result<File> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("image lock".to_owned()).spawn(move || {
         let locked = rustix::io::retry_on_intr(|| flock(&file, how));
@@ -478,7 +494,7 @@ async fn lock_on_thread(file: File, how: FlockOperation) -> io::Result<File> {
     locked.map_err(Into::into)
 }
 
-fn is_digest(name: &str) -> bool {
+pub(super) fn is_digest(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

@@ -17,7 +17,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::image::install::install;
+use crate::image::layer::{self, Order};
 use crate::image::store::{ROOTFS, Record};
+use crate::image::unpack::Lost;
 use crate::linux::idmap::{IdMap, IdMapError};
 use crate::linux::stage::Call;
 use crate::linux::userns::{
@@ -39,14 +41,20 @@ pub(crate) struct Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Work {
     Build(Recipe, Platform),
+    /// Unpacks a layer; it comes through a pipe, the second file descriptor of the call.
+    Unpack(Order),
     Remove,
 }
 
 /// What became of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
+    /// A layer is unpacked. The stage waits for a word, then it is finished.
+    Unpacked { diff_id: String, lost: Lost },
     /// It is done; the image takes so much of the disk.
     Done { bytes: u64 },
+    /// A layer is damaged, or tries what no layer may.
+    Layer { text: String, errno: Option<i32> },
     /// A file or folder made trouble.
     Folder { path: PathBuf, errno: i32 },
     /// There is no namespace to work in.
@@ -57,7 +65,7 @@ pub(crate) enum Answer {
 
 /// Why an image was not built or removed.
 #[derive(Debug, thiserror::Error)]
-enum WorkError {
+pub(super) enum WorkError {
     #[error("cannot use {}", path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error("cannot find the ids of the image")]
@@ -66,16 +74,18 @@ enum WorkError {
     Namespace(#[source] UserNsError),
     #[error("the build failed")]
     Refused,
+    #[error("{text}")]
+    Layer { text: String, errno: Option<i32> },
     #[error("the one who wanted it is gone")]
     Interrupted,
 }
 
 /// Where an image is, is made, and is removed.
-struct Places {
-    store: PathBuf,
-    finished: PathBuf,
-    building: PathBuf,
-    removed: PathBuf,
+pub(super) struct Places {
+    pub(super) store: PathBuf,
+    pub(super) finished: PathBuf,
+    pub(super) building: PathBuf,
+    pub(super) removed: PathBuf,
 }
 
 /// Runs the stage; the answer is its exit status.
@@ -101,18 +111,17 @@ pub(crate) fn stage(call: &Call) -> i32 {
 fn work(call: &Call, request: &Request, places: &Places) -> Result<u64, WorkError> {
     let map = IdMap::of_caller().map_err(WorkError::Ids)?;
     // Whoever left these is gone, since the lock is ours (and stays so as long as `call` lives).
-    if call.fds.len() != 1 {
+    let given = 1 + usize::from(matches!(request.work, Work::Unpack(_)));
+    if call.fds.len() != given {
         return Err(failed(&request.folder)(Errno::NOLCK.into()));
     }
     clean(&places.building, &map)?;
     clean(&places.removed, &map)?;
     match &request.work {
         Work::Build(recipe, platform) => {
-            let built = build(call, (recipe, platform), places, &map);
-            // What stopped the build is worth more than what stops the cleaning after it.
-            let cleaned = clean(&places.building, &map).and_then(|()| clean(&places.removed, &map));
-            built.and_then(|bytes| cleaned.map(|()| bytes))
+            and_clean(build(call, (recipe, platform), places, &map), places, &map)
         }
+        Work::Unpack(order) => and_clean(layer::unpack(call, order, places, &map), places, &map),
         Work::Remove => {
             if fs::symlink_metadata(&places.finished).is_ok() {
                 rename(&places.finished, &places.removed)?;
@@ -120,6 +129,16 @@ fn work(call: &Call, request: &Request, places: &Places) -> Result<u64, WorkErro
             clean(&places.removed, &map).map(|()| 0)
         }
     }
+}
+
+/// What stopped the work is worth more than what stops the cleaning after it.
+fn and_clean(
+    worked: Result<u64, WorkError>,
+    places: &Places,
+    map: &IdMap,
+) -> Result<u64, WorkError> {
+    let cleaned = clean(&places.building, map).and_then(|()| clean(&places.removed, map));
+    worked.and_then(|bytes| cleaned.map(|()| bytes))
 }
 
 fn build(
@@ -155,19 +174,20 @@ fn build(
     let mut bytes = [0; 8];
     size.read_exact(&mut bytes).map_err(failed(building))?;
     let bytes = u64::from_ne_bytes(bytes);
-    finish(recipe, platform, bytes, places)?;
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    finish("image.json", &Record::new(recipe, platform, created, bytes), places)?;
     Ok(bytes)
 }
 
 /// Lets root of the owner's namespaces, and nobody else, look up images in the store.
-fn open_to_root(store: &Path, map: &IdMap) -> Result<(), WorkError> {
+pub(super) fn open_to_root(store: &Path, map: &IdMap) -> Result<(), WorkError> {
     rustix::fs::chown(store, None, Some(Gid::from_raw(map.root_gid())))
         .and_then(|()| rustix::fs::chmod(store, Mode::from_raw_mode(0o710)))
         .map_err(|error| failed(store)(error.into()))
 }
 
 /// Makes the folder of a build, with an empty root file system that belongs to root inside.
-fn make_rootfs(building: &Path, map: &IdMap) -> Result<(), WorkError> {
+pub(super) fn make_rootfs(building: &Path, map: &IdMap) -> Result<(), WorkError> {
     let rootfs = building.join(ROOTFS);
     for folder in [building, &rootfs] {
         DirBuilder::new().mode(0o755).create(folder).map_err(failed(folder))?;
@@ -178,16 +198,13 @@ fn make_rootfs(building: &Path, map: &IdMap) -> Result<(), WorkError> {
 
 /// Puts a finished build in its place. It is written to the disk first, since nothing was flushed
 /// while it was built, and an image that a power cut has emptied would look whole.
-fn finish(
-    recipe: &Recipe,
-    platform: &Platform,
-    bytes: u64,
+pub(super) fn finish(
+    note: &str,
+    record: &impl Serialize,
     places: &Places,
 ) -> Result<(), WorkError> {
-    let note = places.building.join("image.json");
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let text = serde_json::to_vec_pretty(&Record::new(recipe, platform, created, bytes))
-        .map_err(|error| failed(&note)(error.into()))?;
+    let note = places.building.join(note);
+    let text = serde_json::to_vec_pretty(record).map_err(|error| failed(&note)(error.into()))?;
     let mut file = File::create_new(&note).map_err(failed(&note))?;
     file.write_all(&text).map_err(failed(&note))?;
     rustix::fs::syncfs(&file).map_err(|error| failed(&note)(error.into()))?;
@@ -264,6 +281,9 @@ impl WorkError {
             Self::Ids(error) => Some(told(error, error.hint())),
             Self::Namespace(error) => Some(told(error, error.hint())),
             Self::Refused => Some(Answer::Refused),
+            Self::Layer { text, errno } => {
+                Some(Answer::Layer { text: text.clone(), errno: *errno })
+            }
             Self::Interrupted => None,
         }
     }
@@ -276,7 +296,7 @@ fn told(error: &dyn std::error::Error, hint: Option<String>) -> Answer {
     Answer::Namespace { text: text.join(": "), hint }
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> WorkError {
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> WorkError {
     let path = path.to_owned();
     move |source| WorkError::Folder { path, source }
 }

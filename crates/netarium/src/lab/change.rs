@@ -1,15 +1,15 @@
 //! The worker inside a lab, as seen from outside: it is given steps and says what it did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use netarium_core::model::{Limits, Secrets};
 use netarium_core::name::Name;
-use netarium_core::object::{Id, Object};
+use netarium_core::object::{Id, ImageRef, Object};
 use netarium_core::plan::Step;
 
 use super::containers::OtherEngine;
@@ -20,6 +20,7 @@ use crate::engine::native::pasta;
 use crate::engine::native::worker::{After, Answer, Order, Task};
 use crate::event::{Event, Report};
 use crate::failure::Failure;
+use crate::image::Store;
 use crate::linux::cgroup::Cgroups;
 use crate::linux::stage::{Running, Stage, StageError};
 
@@ -47,6 +48,7 @@ impl Lab {
             engine: self.engine().unwrap_or_default(),
             folder: self.folder.clone(),
             images: self.data.images(),
+            stacks: stacks(&self.data.images(), &task)?,
             programs: laid,
             hidden: vec![PathBuf::from("/var/tmp"), self.data.path().to_owned()],
             volumes: self.data.volumes(&self.name),
@@ -169,6 +171,27 @@ impl Lab {
         }
         Ok(Limited::Some)
     }
+}
+
+/// The layers of the images of others that a task makes nodes from.
+fn stacks(images: &Path, task: &Task) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let mut stacks = BTreeMap::new();
+    let Task::Apply { steps, .. } = task else { return Ok(stacks) };
+    for step in steps {
+        let Object::Node(node) = step.object() else { continue };
+        let ImageRef::Pulled { digest, .. } = &node.image else { continue };
+        // One that a node is made from is held; of others, nothing is made.
+        let found = Store::stack(images, digest);
+        match (found, step) {
+            (Ok(stack), _) => drop(stacks.insert(digest.clone(), stack)),
+            (Err(source), Step::Create(_) | Step::Replace { .. }) => {
+                let path = images.to_owned();
+                return Err(LabError::Folder { what: "read", path, source });
+            }
+            (Err(_), _) => {}
+        }
+    }
+    Ok(stacks)
 }
 
 /// Whether any of the nodes that were created has limits; then the worker waits for a word.

@@ -55,7 +55,7 @@ pub enum LabError {
     #[error("cannot make image {image} ready")]
     Image {
         /// The image.
-        image: Name,
+        image: String,
         /// Why.
         source: ImageError,
     },

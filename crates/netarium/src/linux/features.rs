@@ -196,17 +196,17 @@ fn try_ipv6() -> io::Result<()> {
 /// attributes on the file system below.
 fn try_overlay(folder: &Path) -> Tried {
     let folders = RootFolders {
-        lower: folder.join("lower"),
+        lower: vec![folder.join("lower")],
         upper: folder.join("upper"),
         work: folder.join("work"),
         merged: folder.join("merged"),
         hidden: Vec::new(),
     };
     let tell = |error: io::Error| error.to_string();
-    for path in [&folders.lower, &folders.upper, &folders.work, &folders.merged] {
+    for path in [&folders.lower[0], &folders.upper, &folders.work, &folders.merged] {
         std::fs::create_dir(path).map_err(tell)?;
     }
-    std::fs::create_dir(folders.lower.join("folder")).map_err(tell)?;
+    std::fs::create_dir(folders.lower[0].join("folder")).map_err(tell)?;
     mount_image(&folders).map_err(|error| Failure::of(&error).to_string())?;
     let inside = folders.merged.join("folder");
     let replaced = std::fs::remove_dir(&inside).and_then(|()| std::fs::create_dir(&inside));

@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use netarium_core::model::Nesting;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, unmount,
@@ -20,8 +21,8 @@ use super::volume::Volume;
 /// The folders that a root file system is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct RootFolders {
-    /// The image, shared and never written.
-    pub(crate) lower: PathBuf,
+    /// The layers of the image, the highest first; shared and never written.
+    pub(crate) lower: Vec<PathBuf>,
     /// What the node changes.
     pub(crate) upper: PathBuf,
     /// For overlayfs itself, on the same file system as `upper`.
@@ -147,7 +148,7 @@ pub(crate) fn enter_root(
 ) -> Result<()> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", flags).named("/")?;
-    let is_host = folders.lower == Path::new("/");
+    let is_host = folders.lower == [Path::new("/")];
     if is_host { mount_host(folders, volumes) } else { mount_image(folders) }?;
     let root = folders.merged.as_path();
     mount_kernel(root)?;
@@ -212,7 +213,7 @@ fn show(host: &Path, place: &Path, changes: &Path, ours: &[PathBuf]) -> Result<(
     make_ours(ours, host, &upper)?;
     fs::create_dir(place).named(what())?;
     fs::set_permissions(place, found.permissions()).named(what())?;
-    match overlay(host, &upper, &work, place) {
+    match overlay(&[host], &upper, &work, place) {
         Ok(()) => Ok(()),
         Err(_) if has_mounts_below(host) => show_parts(host, place, &changes.join("parts"), ours),
         Err(_) => {
@@ -265,20 +266,33 @@ fn has_mounts_below(folder: &Path) -> bool {
     points.any(|point| point != folder && point.starts_with(folder))
 }
 
-fn overlay(lower: &Path, upper: &Path, work: &Path, place: &Path) -> Result<()> {
+/// Lays `upper` over the folders `lower`, the highest first. The kernel takes a page of options at
+/// most, and an image may have many layers, so several are named by the descriptors that they are
+/// open as.
+fn overlay(lower: &[impl AsRef<Path>], upper: &Path, work: &Path, place: &Path) -> Result<()> {
+    let what = || format!("an overlay of {} at {}", upper.display(), place.display());
+    let mut opened = Vec::new();
+    let lower = match lower {
+        [only] => escaped(only.as_ref(), true),
+        several => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            for layer in several {
+                let layer = layer.as_ref();
+                let named = || layer.display().to_string();
+                opened.push(rustix::fs::open(layer, flags, Mode::empty()).named(named())?);
+            }
+            let name = |layer: &OwnedFd| format!("/proc/self/fd/{}", layer.as_raw_fd());
+            opened.iter().map(name).collect::<Vec<_>>().join(":")
+        }
+    };
     let options = format!(
-        "lowerdir={},upperdir={},workdir={},userxattr,volatile",
-        escaped(lower, true),
+        "lowerdir={lower},upperdir={},workdir={},userxattr,volatile",
         escaped(upper, false),
         escaped(work, false),
     );
     let options = std::ffi::CString::new(options).named("a path with a zero byte")?;
     let flags = MountFlags::NODEV | MountFlags::NOSUID;
-    mount("overlay", place, "overlay", flags, options.as_c_str()).named(format!(
-        "an overlay of {} over {}",
-        upper.display(),
-        lower.display()
-    ))
+    mount("overlay", place, "overlay", flags, options.as_c_str()).named(what())
 }
 
 /// Overlayfs splits its options at commas, and lower folders at colons.

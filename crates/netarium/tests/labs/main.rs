@@ -27,6 +27,7 @@ mod nesting;
 mod node;
 mod pki;
 mod places;
+mod process;
 mod segments;
 mod tunnels;
 mod uplink;
@@ -120,6 +121,12 @@ fn tests() -> Vec<Trial> {
             what_failed_can_be_kept_to_be_looked_at
             a_lab_file_with_mistakes_creates_nothing
             taking_down_what_is_not_up_does_nothing;
+        process:
+            nodes_start_when_those_they_come_after_are_as_they_want_them
+            a_node_that_waits_in_vain_is_told_with_the_reason_and_the_lab_undone
+            a_node_runs_what_is_said_and_is_called_as_is_said
+            an_unhealthy_node_is_seen_and_left_to_get_well
+            who_asks_for_time_to_end_gets_it_when_the_lab_or_the_node_goes;
         node:
             a_node_has_its_own_ids_and_granted_capabilities_only
             nodes_are_of_one_session_and_each_of_a_group_of_its_own

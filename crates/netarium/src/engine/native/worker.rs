@@ -50,6 +50,8 @@ pub(crate) struct Order {
     pub(crate) folder: LabFolder,
     /// The folder of images.
     pub(crate) images: PathBuf,
+    /// The layers of images of others, by the digests of these, the highest first.
+    pub(crate) stacks: BTreeMap<String, Vec<PathBuf>>,
     /// The programs of nodes, on the host.
     pub(crate) programs: Programs,
     /// Folders of the host that a `host` image must not show.

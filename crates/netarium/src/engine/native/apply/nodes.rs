@@ -11,6 +11,7 @@ use netarium_core::object::{self, ImageRef};
 use netarium_core::plan::Step;
 
 use super::{Apply, Result, StepError, failed, remove_all};
+use crate::engine::native::farewell;
 use crate::engine::native::node::RunningNode;
 use crate::engine::native::worker::{Answer, gone, write_record};
 use crate::failure::Failure;
@@ -57,7 +58,7 @@ impl Apply<'_> {
         let blueprint = Blueprint {
             hostname: node.hostname.clone().unwrap_or_else(|| node.name.to_string()),
             root: RootFolders {
-                lower: lower_folder(&self.order.images, &node.image),
+                lower: self.lower_folders(&node.image)?,
                 upper: folder.upper(),
                 work: folder.work(),
                 merged: folder.merged(),
@@ -72,6 +73,21 @@ impl Apply<'_> {
         };
         let filters = self.filters(node.nesting)?;
         Ok(launch::begin(&blueprint, filters)?)
+    }
+
+    /// What the root file system of a node stands on, the highest folder first.
+    fn lower_folders(&self, image: &ImageRef) -> Result<Vec<PathBuf>> {
+        match image {
+            ImageRef::Host => Ok(vec![PathBuf::from("/")]),
+            ImageRef::Stored { digest, .. } => {
+                Ok(vec![self.order.images.join(digest).join(crate::image::ROOTFS)])
+            }
+            ImageRef::Pulled { name, digest } => {
+                let stack = self.order.stacks.get(digest).cloned();
+                stack.ok_or_else(|| StepError::NoImage(name.clone()))
+            }
+            ImageRef::Absent { name } => Err(StepError::NoImage(name.clone())),
+        }
     }
 
     /// What a node shares. Folders with names are there from the first time on.
@@ -155,6 +171,7 @@ impl Apply<'_> {
     /// those of a namespace that ends, and a new one could not have their addresses meanwhile.
     pub(super) fn remove_node(&mut self, name: &Name) -> Result<()> {
         let node = self.node(name)?;
+        farewell::of_node(&node.folder.control());
         for link in node.netlink().links()? {
             if link.name != "lo" {
                 match node.netlink().delete_link(link.index) {
@@ -177,15 +194,6 @@ fn announce(born: &[(&object::Node, u32)], call: &Call) -> std::result::Result<(
     let pids = born.iter().map(|(node, pid)| (node.name.clone(), *pid)).collect();
     call.answer(&Answer::Born(pids)).map_err(|error| gone(&error))?;
     if limited { call.wait_for_word().map_err(|error| gone(&error)) } else { Ok(()) }
-}
-
-fn lower_folder(images: &Path, image: &ImageRef) -> PathBuf {
-    match image {
-        ImageRef::Host => PathBuf::from("/"),
-        ImageRef::Stored { digest, .. } => images.join(digest).join(crate::image::ROOTFS),
-        // Refused before a worker is started.
-        ImageRef::Pulled { .. } | ImageRef::Absent { .. } => images.to_owned(),
-    }
 }
 
 pub(super) fn create_folder(path: &Path) -> io::Result<()> {

@@ -1,12 +1,15 @@
 //! `image`: the images on this machine.
 
+mod pulled;
+mod spare;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 use netarium::event::Event;
-use netarium::image::{ImageError, Store, StoredImage};
+use netarium::image::{ImageError, PulledRecord, Store, StoredImage};
 use netarium::lab_file::DEFAULT_NAME;
 use netarium_core::image::Platform;
 use netarium_core::model::{Image, Recipe};
@@ -22,6 +25,10 @@ use crate::print::table::{Cell, Table};
 use crate::print::{self, BAD, Form, HEAD, count};
 use crate::report;
 
+use self::pulled::Told;
+pub(crate) use self::pulled::{inspect, pull};
+pub(crate) use self::spare::{Deed, Spare, prune};
+
 /// How much of a digest is shown: enough to tell images apart.
 const SHORT: usize = 12;
 
@@ -30,33 +37,56 @@ const SHORT: usize = 12;
 /// # Errors
 /// If they cannot be read.
 pub(crate) fn ls(context: &Context) -> anyhow::Result<Ending> {
-    let images = store(context)?.list()?;
+    let store = store(context)?;
+    let (images, pulled) = (store.list()?, store.pulled()?);
     match context.style.form {
-        Form::Json => print::json(&images)?,
-        Form::Text if images.is_empty() => context.style.say("there are no images"),
+        Form::Json => {
+            let built = images.iter().map(serde_json::to_value);
+            let others = pulled.iter().map(|it| serde_json::to_value(Told::of(it, &store)));
+            print::json(&built.chain(others).collect::<Result<Vec<_>, _>>()?)?;
+        }
+        Form::Text if images.is_empty() && pulled.is_empty() => {
+            context.style.say("there are no images");
+        }
         Form::Text => {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            print::line(table(&images, now.map_or(0, |now| now.as_secs())).render(0))?;
+            let now = now.map_or(0, |now| now.as_secs());
+            print::line(table(&images, &pulled, &store, now)?.render(0))?;
         }
     }
     Ok(Ending::Fine)
 }
 
-fn table(images: &[StoredImage], now: u64) -> Table<7> {
-    let mut table =
-        Table::headed(["IMAGE", "PLATFORM", "DIGEST", "SUITE", "PACKAGES", "SIZE", "AGE"]);
+fn table(
+    images: &[StoredImage],
+    pulled: &[PulledRecord],
+    store: &Store,
+    now: u64,
+) -> anyhow::Result<Table<6>> {
+    let mut table = Table::headed(["IMAGE", "PLATFORM", "DIGEST", "MADE OF", "SIZE", "AGE"]);
     for image in images {
         table.row([
             Cell::new(image.name.as_str()),
             image.platform.to_string().into(),
             image.digest.get(..SHORT).unwrap_or(&image.digest).into(),
-            image.suite.as_str().into(),
-            image.packages.len().to_string().into(),
+            format!("{}, {}", image.suite, count(image.packages.len(), "package")).into(),
             print::bytes(image.bytes).into(),
             print::age(now.saturating_sub(image.created)).into(),
         ]);
     }
-    table
+    for image in pulled {
+        let digest = image.digest.trim_start_matches("sha256:");
+        let layers = count(image.layers.len(), "layer");
+        table.row([
+            Cell::new(image.names().join(", ")),
+            image.platform.to_string().into(),
+            digest.get(..SHORT).unwrap_or(digest).into(),
+            layers.into(),
+            print::bytes(store.bytes_of(image)).into(),
+            print::age(now.saturating_sub(image.created)).into(),
+        ]);
+    }
+    Ok(table)
 }
 
 /// Builds an image, or all that a lab's nodes need, also if they are there; for this machine if no
@@ -79,7 +109,8 @@ pub(crate) async fn build(
     let progress = Progress::begin(context.style);
     let building = async {
         for recipe in &recipes {
-            let report = |event| progress.event(&Event::Image { name: recipe.name.clone(), event });
+            let name = recipe.name.to_string();
+            let report = |event| progress.event(&Event::Image { name: name.clone(), event });
             if platforms.is_empty() {
                 store.build(recipe, &report).await?;
             }
@@ -158,8 +189,19 @@ pub(crate) async fn rm(context: &Context, images: &[String]) -> anyhow::Result<E
     let store = store(context)?;
     let mut removed = Vec::new();
     let mut ending = Ending::Fine;
+    let used = spare::used(context)?;
     for image in images {
-        match store.remove(image).await {
+        if let Some(record) = pulled::named(&store, image)? {
+            match spare::remove(&store, &record, &used).await {
+                Ok(pruned) => context.style.say(format_args!(
+                    "image {image} is removed: {} free",
+                    print::bytes(pruned.bytes)
+                )),
+                Err(error) => ending = report::error(&error, context.style),
+            }
+            continue;
+        }
+        match spare::remove_built(&store, image, &used).await {
             Ok(stored) => {
                 context.style.say(format_args!(
                     "image {} is removed: {} free, {}",
@@ -169,7 +211,7 @@ pub(crate) async fn rm(context: &Context, images: &[String]) -> anyhow::Result<E
                 ));
                 removed.push(stored);
             }
-            Err(error) => ending = report::error(&error.into(), context.style),
+            Err(error) => ending = report::error(&error, context.style),
         }
     }
     if context.style.form == Form::Json {
