@@ -59,12 +59,7 @@ pub(super) fn resolve(
 }
 
 /// Adds what a Compose file says of a node.
-fn with_given(
-    node: Node,
-    given: &Given,
-    context: &Context<'_>,
-    problems: &mut Problems,
-) -> Node {
+fn with_given(node: Node, given: &Given, context: &Context<'_>, problems: &mut Problems) -> Node {
     let mut interfaces = node.interfaces;
     for (interface, aliases) in interfaces.iter_mut().zip(&given.aliases_at) {
         interface.aliases.clone_from(aliases);
