@@ -307,7 +307,11 @@ fn escaped(path: &Path, lower: bool) -> String {
     text
 }
 
-fn tmpfs(path: &Path, options: &str) -> Result<()> {
+/// A file system in memory.
+///
+/// # Errors
+/// If the kernel refuses.
+pub(crate) fn tmpfs(path: &Path, options: &str) -> Result<()> {
     let options = std::ffi::CString::new(options).named("an option with a zero byte")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", path, "tmpfs", flags, options.as_c_str()).named(path.display().to_string())

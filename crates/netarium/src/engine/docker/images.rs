@@ -18,7 +18,7 @@ use super::error::EngineError;
 use super::host;
 use super::pack::{self, Pack};
 use crate::event::{Event, Report};
-use crate::image::ROOTFS;
+use crate::image::{self, ROOTFS};
 
 type Result<T> = std::result::Result<T, EngineError>;
 
@@ -68,8 +68,13 @@ async fn provide_one(
             let folder = store.images.join(digest).join(ROOTFS);
             (format!("netarium/{name}"), digest.clone(), Pack::Rootfs(folder))
         }
-        // The engine has got it itself, and calls it so.
-        ImageRef::Pulled { digest, .. } => return Ok(digest.clone()),
+        // Pulled as for nodes of ours, so that it is the same on every engine.
+        ImageRef::Pulled { digest, .. } => {
+            let layers = image::Store::stack(store.images, digest)
+                .map_err(|source| EngineError::Write { path: store.images.to_owned(), source })?;
+            let digits = digest.rsplit(':').next().unwrap_or(digest).to_owned();
+            ("netarium/pulled".to_owned(), digits, Pack::Layers(layers))
+        }
         ImageRef::Absent { name } => return Ok(name.clone()),
     };
     let tag: String = digest.chars().take(DIGITS).collect();

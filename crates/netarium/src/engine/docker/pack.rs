@@ -17,11 +17,15 @@ use serde::{Deserialize, Serialize};
 use super::host;
 use crate::failure::Failure;
 use crate::linux::idmap::IdMap;
+use crate::linux::mount::{self, RootFolders};
 use crate::linux::program::Program;
 use crate::linux::stage::{Call, Running, Stage, StageError};
 use crate::linux::userns::run_as_root_of_new_namespace;
 
 const TAR: &str = "tar";
+
+/// A folder that every host has (Filesystem Hierarchy Standard), and that is nothing to us.
+const PLACE: &str = "/mnt";
 
 /// What is packed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub(crate) enum Pack {
     Host,
     /// A root file system of the store.
     Rootfs(PathBuf),
+    /// Layers of the store, the highest first.
+    Layers(Vec<PathBuf>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,24 +91,41 @@ fn run(call: &Call) -> Result<(), Failure> {
     let pack: Pack = call.words().map_err(|error| Failure::of(&error))?;
     match pack {
         Pack::Host => pack_host(call),
-        Pack::Rootfs(folder) => {
-            let map = IdMap::of_caller().map_err(|error| Failure::of(&error))?;
-            let child = || match pack_folder(&folder, call) {
-                Ok(()) => 0,
-                Err(failure) => {
-                    call.answer(&Answer::Failed(failure)).ok();
-                    1
-                }
-            };
-            let status =
-                run_as_root_of_new_namespace(&map, child).map_err(|error| Failure::of(&error))?;
-            if status.success() {
-                return Ok(());
-            }
-            let what = format!("cannot pack {}", folder.display());
-            Err(Failure { what, causes: vec![status.to_string()], hint: None })
-        }
+        Pack::Rootfs(folder) => as_root(call, || pack_folder(&folder, call)),
+        Pack::Layers(layers) => as_root(call, || pack_layers(layers, call)),
     }
+}
+
+/// Packs as root of a namespace with the ids of the owner's labs.
+fn as_root(call: &Call, pack: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let map = IdMap::of_caller().map_err(|error| Failure::of(&error))?;
+    let child = || match pack() {
+        Ok(()) => 0,
+        Err(failure) => {
+            call.answer(&Answer::Failed(failure)).ok();
+            1
+        }
+    };
+    let status = run_as_root_of_new_namespace(&map, child).map_err(|error| Failure::of(&error))?;
+    if status.success() {
+        return Ok(());
+    }
+    let what = "cannot pack the image".to_owned();
+    Err(Failure { what, causes: vec![status.to_string()], hint: None })
+}
+
+/// Lays layers over each other as a node has them, where nobody else sees it.
+fn pack_layers(lower: Vec<PathBuf>, call: &Call) -> Result<(), Failure> {
+    let place = Path::new(PLACE);
+    let part = |name: &str| place.join(name);
+    mount::tmpfs(place, "mode=0700").map_err(|error| Failure::of(&error))?;
+    for name in ["upper", "work", "merged"] {
+        std::fs::create_dir(part(name)).map_err(|error| Failure::of(&error))?;
+    }
+    let (upper, work, merged) = (part("upper"), part("work"), part("merged"));
+    let folders = RootFolders { lower, upper, work, merged, hidden: vec![] };
+    mount::mount_image(&folders).map_err(|error| Failure::of(&error))?;
+    pack_folder(&folders.merged, call)
 }
 
 fn pack_folder(folder: &Path, call: &Call) -> Result<(), Failure> {
