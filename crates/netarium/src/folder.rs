@@ -135,6 +135,11 @@ impl LabFolder {
         self.0.join("sources")
     }
 
+    /// The nodes with services that ask for time to end.
+    pub(crate) fn farewell(&self) -> PathBuf {
+        self.0.join("farewell")
+    }
+
     /// The steps that were done.
     pub(crate) fn journal(&self) -> PathBuf {
         self.0.join("journal")

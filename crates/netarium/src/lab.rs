@@ -334,6 +334,7 @@ impl Lab {
     pub async fn down(&self, report: Report<'_>) -> Result<bool> {
         let lock = self.lock(report).await?;
         self.forget_logs();
+        self.take_leave().await;
         let was_there = self.clear_all().await?;
         lock.remove();
         Ok(was_there)

@@ -217,6 +217,7 @@ mod tests {
             state,
             nodes: Some(2),
             since: Some(since),
+            engine: Some(Engine::Native),
             file: Some(PathBuf::from(file)),
         };
         let labs = [
@@ -226,9 +227,9 @@ mod tests {
         let table = labs_table(&labs, 1030).render(0);
         assert_eq!(
             anstream::adapter::strip_str(&table).to_string(),
-            "LAB     STATE   NODES  AGE     FILE\n\
-             hello   up      2      30 s    /labs/hello/lab.yaml\n\
-             office  killed  2      15 min  /labs/office/lab.yaml"
+            "LAB     STATE   NODES  AGE     ENGINE  FILE\n\
+             hello   up      2      30 s    native  /labs/hello/lab.yaml\n\
+             office  killed  2      15 min  native  /labs/office/lab.yaml"
         );
     }
 

@@ -8,8 +8,8 @@ use netarium_core::object::Objects;
 
 use super::change::Work;
 use super::{Lab, LabError, Result, steps};
-use crate::engine::native::keeper;
 use crate::engine::native::sweep::sweep;
+use crate::engine::native::{farewell, keeper};
 use crate::event::{Event, Report};
 use crate::lab_file::LabFile;
 use crate::linux::cgroup::Cgroups;
@@ -67,6 +67,15 @@ impl Lab {
             report(Event::Sweeping);
         }
         self.clear_all().await.map(drop)
+    }
+
+    /// Lets services that ask for time end.
+    pub(super) async fn take_leave(&self) {
+        let folder = self.folder.clone();
+        if folder.farewell().exists() {
+            // It waits for them; that it cannot be begun is no reason to stay.
+            tokio::task::spawn_blocking(move || farewell::of_lab(&folder)).await.ok();
+        }
     }
 
     pub(super) async fn clear_all(&self) -> Result<bool> {

@@ -236,6 +236,7 @@ fn open_tree(folder: &OwnedFd, flags: OpenTreeFlags) -> io::Result<OwnedFd> {
 /// A new file system in memory, which is nowhere yet (tmpfs(5)).
 fn memory(size: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
     let files = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(files.as_fd(), "source", "tmpfs")?;
     fsconfig_set_string(files.as_fd(), "mode", format!("{mode:04o}"))?;
     if let Some(size) = size {
         fsconfig_set_string(files.as_fd(), "size", size.to_string())?;

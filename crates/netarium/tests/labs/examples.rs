@@ -41,7 +41,7 @@ pub(crate) fn all_labs_with_tunnels_are_up_at_the_same_time_and_pass_their_check
 }
 
 /// The lab files of the project whose models are asked for.
-fn examples(wanted: impl Fn(&Model) -> bool) -> Vec<PathBuf> {
+pub(crate) fn examples(wanted: impl Fn(&Model) -> bool) -> Vec<PathBuf> {
     let folders = fs::read_dir(owner::example_labs()).unwrap();
     let mut paths: Vec<_> = folders.map(|it| it.unwrap().path().join("lab.yaml")).collect();
     paths.sort();
@@ -55,7 +55,7 @@ fn for_each_side_by_side(labs: &[TestLab], work: impl Fn(&TestLab) + Sync) {
     });
 }
 
-fn assert_is_as_it_should_be(lab: &TestLab) {
+pub(crate) fn assert_is_as_it_should_be(lab: &TestLab) {
     lab.assert_healthy();
     assert_eq!(lab.up(), Vec::<String>::new(), "a second up has something to do");
     assert_checks_pass(lab);
@@ -70,7 +70,7 @@ fn assert_checks_pass(lab: &TestLab) {
 }
 
 /// The dynamic checks pass, and so does what listens meanwhile.
-fn assert_recovers_from_what_is_done_to_it(lab: &TestLab) {
+pub(crate) fn assert_recovers_from_what_is_done_to_it(lab: &TestLab) {
     let file = lab.file();
     let results = run(disturb(&lab.lab, &file, &Selection::All, &|_| ())).unwrap();
     // A killed node has another first process, which is ours to end, too.

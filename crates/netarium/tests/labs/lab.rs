@@ -99,10 +99,16 @@ impl TestLab {
 
     /// A lab that comes with the project.
     pub(crate) fn of_file(path: &Path) -> Self {
+        Self::of_file_at(owner::data(), path, "")
+    }
+
+    /// The same in a data folder of its own, with more in its file.
+    pub(crate) fn of_file_at(data: DataFolder, path: &Path, more: &str) -> Self {
         let text = fs::read_to_string(path).unwrap();
         let file = LabFile::read(path).unwrap();
         let body = text.replacen(&format!("\nname: {}\n", file.model.lab), "\n", 1);
-        let mut lab = Self::at(owner::data(), file.model.lab.as_str(), &body);
+        let body = format!("{more}{body}");
+        let mut lab = Self::at(data, file.model.lab.as_str(), &body);
         lab.path = file.path;
         lab
     }

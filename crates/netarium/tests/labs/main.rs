@@ -15,6 +15,7 @@ mod world;
 
 mod changes;
 mod checks;
+mod docker;
 mod dynamic;
 mod examples;
 mod failures;
@@ -26,6 +27,7 @@ mod nesting;
 mod node;
 mod pki;
 mod places;
+mod process;
 mod segments;
 mod tunnels;
 mod uplink;
@@ -52,6 +54,7 @@ macro_rules! tests {
 
 fn main() -> ExitCode {
     netarium::run_if_stage();
+    docker::name_the_engine();
     if let Some(code) = child::run_if_child().or_else(world::run_if_child) {
         return code;
     }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     if rustix::process::geteuid().is_root() {
         let names: Vec<String> = all.iter().map(|trial| trial.name().to_owned()).collect();
         all.extend(tests_of_root());
+        all.extend(tests_of_docker());
         all.extend(owner::as_users(&names, &public));
         let names = tests_of_the_way_out();
         let names: Vec<String> = names.iter().map(|trial| trial.name().to_owned()).collect();
@@ -117,6 +121,12 @@ fn tests() -> Vec<Trial> {
             what_failed_can_be_kept_to_be_looked_at
             a_lab_file_with_mistakes_creates_nothing
             taking_down_what_is_not_up_does_nothing;
+        process:
+            nodes_start_when_those_they_come_after_are_as_they_want_them
+            a_node_that_waits_in_vain_is_told_with_the_reason_and_the_lab_undone
+            a_node_runs_what_is_said_and_is_called_as_is_said
+            an_unhealthy_node_is_seen_and_left_to_get_well
+            who_asks_for_time_to_end_gets_it_when_the_lab_or_the_node_goes;
         node:
             a_node_has_its_own_ids_and_granted_capabilities_only
             nodes_are_of_one_session_and_each_of_a_group_of_its_own
@@ -180,6 +190,21 @@ fn tests_of_the_way_out() -> Vec<Trial> {
             a_killed_keeper_takes_pasta_with_it
             rules_that_were_changed_by_hand_are_seen_and_mended
             two_labs_get_out_at_the_same_time;
+    }
+}
+
+/// With a Docker Engine of the tests' own, which belongs to root.
+fn tests_of_docker() -> Vec<Trial> {
+    tests! {
+        docker:
+            every_lab_is_the_same_on_docker
+            a_container_that_docker_starts_again_gets_its_network_back
+            a_watcher_that_was_killed_is_told_and_started_again
+            an_up_that_was_killed_leaves_nothing_of_docker
+            a_lab_whose_folder_was_lost_is_taken_down_all_the_same
+            labs_with_the_same_prefixes_do_not_notice_each_other
+            a_lab_is_on_one_engine_at_a_time
+            a_name_of_somebody_elses_container_is_told;
     }
 }
 

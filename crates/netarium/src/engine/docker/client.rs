@@ -82,9 +82,14 @@ impl Client {
         if !rustix::process::geteuid().is_root() {
             return Err(EngineError::NotRoot(place.clone()));
         }
+        Self::meet(place, FIRST_ANSWER).await
+    }
+
+    /// The same for whoever may.
+    async fn meet(place: &Place, patience: Duration) -> Result<Self, EngineError> {
         let docker = place.client()?;
-        let late = |_| EngineError::Late { place: place.clone(), seconds: FIRST_ANSWER.as_secs() };
-        let answered = tokio::time::timeout(FIRST_ANSWER, docker.version()).await.map_err(late)?;
+        let late = |_| EngineError::Late { place: place.clone(), seconds: patience.as_secs() };
+        let answered = tokio::time::timeout(patience, docker.version()).await.map_err(late)?;
         let version = answered.map_err(|source| match Silence::of(&source) {
             Silence::Nonsense => {
                 EngineError::Nonsense { place: place.clone(), source: source.into() }
@@ -146,7 +151,74 @@ fn status(error: &bollard::errors::Error) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
     use super::*;
+
+    /// What comes of asking somebody who gives this answer to everything; none: who says nothing.
+    fn met(name: &str, answer: Option<&'static str>) -> EngineError {
+        let name = format!("netarium-engine-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let listener = UnixListener::bind(&path).unwrap();
+        let engine = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut question = [0; 4096];
+            assert!(stream.read(&mut question).unwrap() > 0);
+            if let Some(answer) = answer {
+                stream.write_all(answer.as_bytes()).unwrap();
+                return;
+            }
+            // Until the other side has lost its patience.
+            while stream.read(&mut question).is_ok_and(|length| length > 0) {}
+        });
+        let place = Place::named(&format!("unix://{}", path.display()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let met = runtime.block_on(Client::meet(&place, Duration::from_millis(200)));
+        engine.join().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let error = met.unwrap_err();
+        assert!(error.to_string().contains(&place.to_string()), "{error}");
+        assert!(error.hint().is_some(), "{error}");
+        error
+    }
+
+    #[test]
+    fn who_is_no_engine_is_told_apart() {
+        assert!(matches!(met("silent", None), EngineError::Late { .. }));
+        let nonsense = met("nonsense", Some("220 mail.example ESMTP\r\n"));
+        assert!(matches!(nonsense, EngineError::Nonsense { .. }), "{nonsense:?}");
+        let page = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>";
+        assert!(matches!(met("page", Some(page)), EngineError::Nonsense { .. }));
+        let other = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        assert!(matches!(met("other", Some(other)), EngineError::NoEngine { .. }));
+        let gone = met("gone", Some(""));
+        assert!(matches!(gone, EngineError::Nonsense { .. }), "{gone:?}");
+    }
+
+    #[test]
+    fn an_engine_that_is_too_old_says_how_old() {
+        let old = "HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\n\
+                   {\"Version\":\"19.03.15\",\"ApiVersion\":\"1.40\"}";
+        let words = met("old", Some(old)).to_string();
+        assert!(words.contains("version 19.03.15, API 1.40, and 1.41 is needed"), "{words}");
+    }
+
+    #[test]
+    fn where_nobody_is_it_is_told_which_place_was_tried() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let meet = |place: &str| {
+            runtime
+                .block_on(Client::meet(&Place::named(place), Duration::from_secs(5)))
+                .unwrap_err()
+        };
+        let missing = meet("unix:///not-there/docker.sock");
+        assert!(matches!(missing, EngineError::Silent { silence: Silence::Missing, .. }));
+        assert!(missing.hint().unwrap().contains("apt install docker.io"));
+        let closed = meet("tcp://127.0.0.1:1");
+        assert!(matches!(closed, EngineError::Silent { silence: Silence::Refused, .. }));
+        assert!(matches!(meet("ssh://somewhere"), EngineError::Address(_)));
+    }
 
     #[test]
     fn the_words_for_an_api_are_compared_as_numbers() {

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use self::settings::{in_network, interface_key, read_setting, silence_segments, write_setting};
 use super::control::ControlError;
+use super::farewell;
 use super::firewall::{self, FirewallError};
 use super::group::{self, Group};
 use super::journal::Journal;
@@ -267,6 +268,11 @@ impl<'a> Apply<'a> {
             Object::Service(it) => {
                 if it.service.name == ipsec::service_name() {
                     remove_file(self.node(&it.node)?, ipsec::LOADED)?;
+                }
+                if it.service.stop.grace.is_some() {
+                    let path = self.order.folder.farewell();
+                    farewell::note(&self.order.folder, &it.node)
+                        .map_err(|source| StepError::Write { path, source })?;
                 }
                 self.node(&it.node)?.control()?.ask(&Request::Start(it.service.clone()))?;
                 self.started.insert(it.node.clone());

@@ -9,6 +9,7 @@ pub(crate) mod apply;
 pub(crate) mod certificates;
 pub(crate) mod control;
 pub(crate) mod disturb;
+pub(crate) mod farewell;
 pub(crate) mod files;
 pub(crate) mod firewall;
 mod group;

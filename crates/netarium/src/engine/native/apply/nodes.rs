@@ -11,6 +11,7 @@ use netarium_core::object::{self, ImageRef};
 use netarium_core::plan::Step;
 
 use super::{Apply, Result, StepError, failed, remove_all};
+use crate::engine::native::farewell;
 use crate::engine::native::node::RunningNode;
 use crate::engine::native::worker::{Answer, gone, write_record};
 use crate::failure::Failure;
@@ -170,6 +171,7 @@ impl Apply<'_> {
     /// those of a namespace that ends, and a new one could not have their addresses meanwhile.
     pub(super) fn remove_node(&mut self, name: &Name) -> Result<()> {
         let node = self.node(name)?;
+        farewell::of_node(&node.folder.control());
         for link in node.netlink().links()? {
             if link.name != "lo" {
                 match node.netlink().delete_link(link.index) {
