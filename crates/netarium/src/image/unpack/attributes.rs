@@ -35,7 +35,10 @@ impl Attributes {
         lost: &mut Lost,
     ) -> io::Result<Self> {
         let header = entry.header();
-        let (uid, gid, mode) = (header.uid()?, header.gid()?, header.mode()?);
+        let old = header.as_old();
+        let uid = or_zero(header.uid(), &old.uid)?;
+        let gid = or_zero(header.gid(), &old.gid)?;
+        let mode = or_zero(header.mode(), &old.mode)?;
         let seconds = i64::try_from(header.mtime().unwrap_or_default()).unwrap_or_default();
         let mut is_known = true;
         let mut known = |id: u64| match u32::try_from(id).ok().filter(|id| *id < manner.ids) {
@@ -116,6 +119,12 @@ impl Attributes {
     fn group(&self) -> Option<Gid> {
         Some(Gid::from_raw(self.gid))
     }
+}
+
+/// A number of a header; what is blank is 0, as others have it.
+fn or_zero<T: Default>(number: io::Result<T>, field: &[u8]) -> io::Result<T> {
+    let is_blank = field.iter().all(|byte| matches!(byte, 0 | b' '));
+    if is_blank { Ok(T::default()) } else { number }
 }
 
 /// Whether a layer may set an extended attribute: capabilities, access lists, and those of users
