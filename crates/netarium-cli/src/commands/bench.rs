@@ -27,7 +27,8 @@ pub(crate) async fn bench(context: &Context, arguments: Bench) -> anyhow::Result
         return show(context, &memory(&lab)?);
     }
     if let ([_, _, ..], false) = (arguments.labs.as_slice(), arguments.cold) {
-        let file = |word: &String| choose::file_on(&context.data, Some(word), arguments.on);
+        let file =
+            |word: &String| choose::file_on(&context.data, Some(word.as_str()), arguments.on);
         let files = arguments.labs.iter().map(file);
         let files = files.collect::<anyhow::Result<Vec<_>>>()?;
         return show(context, &bench_together(&files, &context.data, runs, progress).await?);
