@@ -33,6 +33,7 @@ pub mod model;
 pub mod storage;
 
 pub mod desired;
+pub mod export;
 pub mod feature;
 pub mod ipsec;
 pub mod nft;
