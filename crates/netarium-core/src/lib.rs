@@ -31,6 +31,7 @@ pub mod model;
 pub mod storage;
 
 pub mod desired;
+pub mod engine_network;
 pub mod feature;
 pub mod ipsec;
 pub mod nft;

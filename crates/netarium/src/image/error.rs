@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::image::progress::Cause;
-use crate::linux::binfmt::BinfmtError;
 use crate::image::pull::PullError;
+use crate::linux::binfmt::BinfmtError;
 use crate::linux::program::ProgramError;
 use crate::linux::stage::StageError;
 
