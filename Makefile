@@ -27,6 +27,10 @@ TEST_PACKAGES = bash bubblewrap iproute2 passt passwd procps python3-minimal uti
 DAEMON_PACKAGES = containerd docker-compose docker-registry docker.io
 # What packs a virtual machine and runs it.
 VM_PACKAGES = bash e2fsprogs kmod libarchive-tools qemu-system-x86 squashfs-tools util-linux
+# What makes releases: Debian's own Rust, which compiles for both, and its linkers and C libraries.
+RELEASE_PACKAGES = dpkg-dev file gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-web-dev \
+  libstd-rust-web-dev:arm64 qemu-user-static rustc-web
+VERSION = $(shell sed -n '/^.workspace.package/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Labs to bring up there, by the names of their folders; all if there is none.
 VM_LABS =
 
@@ -84,6 +88,17 @@ test-vm: setup ## bring all labs up under Debian's own kernel, in a virtual mach
 	@.ci/packages $(VM_PACKAGES)
 	$(CARGO) build --locked --package netarium-cli
 	@.ci/vm/run target/debug/netarium $(VM_LABS)
+
+.PHONY: release
+release: setup ## make binaries, Debian packages and the container image, for amd64 and arm64
+	@.ci/packages $(RELEASE_PACKAGES)
+	@CARGO='$(CARGO)' .ci/release/make $(VERSION)
+
+# No part of CI: a release takes half an hour to build.
+.PHONY: test-release
+test-release: setup ## try what `make release` has made: packages in a chroot, arm64 in an emulator
+	@.ci/packages $(RELEASE_PACKAGES)
+	@.ci/release/test $(VERSION)
 
 .PHONY: check
 check: fences deny ## see that format, lints, pages, dependencies and lengths are in order

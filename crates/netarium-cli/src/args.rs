@@ -110,9 +110,33 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct OneLab {
-    /// Path of a lab file or its folder, or name of a lab that is up
+    /// Path of a lab file, a Compose file or its folder, or name of a lab that is up
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) lab: Option<String>,
+    #[command(flatten)]
+    pub(crate) compose: Compose,
+}
+
+/// How Compose files are read.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Compose files")]
+pub(crate) struct Compose {
+    /// A Compose file, each over those before it; may be given several times
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with = "lab")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// A profile whose services belong to the lab; may be given several times
+    #[arg(long = "profile", value_name = "NAME", value_hint = ValueHint::Other)]
+    pub(crate) profiles: Vec<String>,
+    /// A file of variables, in place of .env; may be given several times
+    #[arg(long = "env-file", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) variables: Vec<PathBuf>,
+    /// Leave out what is not supported, with a warning
+    #[arg(long)]
+    pub(crate) lenient: bool,
+    /// Pass over `privileged`, with a warning: no node has more rights than others
+    #[arg(long)]
+    pub(crate) allow_privileged: bool,
 }
 
 /// What makes the nodes of a lab.
@@ -317,6 +341,19 @@ pub(crate) enum Image {
         /// What it is called there [default: its name]
         #[arg(long = "as", value_name = "NAME[:TAG]")]
         called: Option<Reference>,
+        #[command(flatten)]
+        packing: Packing,
+    },
+    /// Send an image that was built to a registry
+    Push {
+        /// Its name, digest, or the beginning of its digest
+        image: String,
+        /// What it is to be called there: registry.example.org/name:tag
+        #[arg(value_name = "REGISTRY/NAME:TAG")]
+        called: Reference,
+        /// Speak to the registry without TLS
+        #[arg(long)]
+        plain_http: bool,
         #[command(flatten)]
         packing: Packing,
     },

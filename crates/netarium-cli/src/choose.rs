@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use netarium::folder::DataFolder;
 use netarium::lab::{Lab, State};
-use netarium::lab_file::{DEFAULT_NAME, LabFile};
+use netarium::lab_file::{ComposeOptions, DEFAULT_NAME, LabFile};
+use netarium_core::compose::{Leniency, Privileged};
 use netarium_core::name::Name;
 use netarium_core::problem::suggestion;
 
-use crate::args::OnEngine;
+use crate::args::{Compose, OnEngine, OneLab};
 
 /// Why no lab could be chosen.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub(crate) enum Otherwise {
 /// A word, looked up.
 #[derive(Debug, PartialEq, Eq)]
 enum Meaning {
-    File(PathBuf),
+    Files(Vec<PathBuf>),
     Lab(Name),
 }
 
@@ -57,24 +58,71 @@ pub(crate) fn at_most_one(words: &[String]) -> Result<Option<&str>, ChooseError>
 ///
 /// # Errors
 /// If none is meant, or the file cannot be read or has mistakes.
-pub(crate) fn file(data: &DataFolder, word: Option<&str>) -> anyhow::Result<LabFile> {
-    let path = match meaning(data, word, Otherwise::Nothing)? {
-        Meaning::File(path) => path,
-        Meaning::Lab(name) => path_of(&Lab::named(data, &name))?,
-    };
-    Ok(LabFile::read(&path)?)
+pub(crate) fn file<'a>(data: &DataFolder, asked: impl Into<Asked<'a>>) -> anyhow::Result<LabFile> {
+    let asked = asked.into();
+    match meaning(data, &asked, Otherwise::Nothing)? {
+        Meaning::Files(paths) => Ok(LabFile::read_all(&paths, &asked.options())?),
+        Meaning::Lab(name) => {
+            let lab = Lab::named(data, &name);
+            // A Compose file is read as it was, unless its copy is not to be had.
+            match lab.file() {
+                Ok(copy) => Ok(copy.read_again()?),
+                Err(_) => Ok(LabFile::read(&path_of(&lab)?)?),
+            }
+        }
+    }
+}
+
+/// What was typed for a lab.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked<'a> {
+    word: Option<&'a str>,
+    compose: Option<&'a Compose>,
+}
+
+impl<'a> From<Option<&'a str>> for Asked<'a> {
+    fn from(word: Option<&'a str>) -> Self {
+        Self { word, compose: None }
+    }
+}
+
+impl<'a> From<&'a OneLab> for Asked<'a> {
+    fn from(lab: &'a OneLab) -> Self {
+        Self { word: lab.lab.as_deref(), compose: Some(&lab.compose) }
+    }
+}
+
+impl Asked<'_> {
+    /// How Compose files are to be read.
+    fn options(&self) -> ComposeOptions {
+        let Some(compose) = self.compose else { return ComposeOptions::default() };
+        ComposeOptions {
+            variables: compose.variables.clone(),
+            profiles: compose.profiles.iter().cloned().collect(),
+            leniency: if compose.lenient { Leniency::Lenient } else { Leniency::Strict },
+            privileged: match compose.allow_privileged {
+                true => Privileged::Allowed,
+                false => Privileged::Refused,
+            },
+        }
+    }
+
+    /// The files that are named by options.
+    fn files(&self) -> &[PathBuf] {
+        self.compose.map_or(&[], |compose| compose.files.as_slice())
+    }
 }
 
 /// The same, for a command that says on which engine.
 ///
 /// # Errors
 /// As [`file`].
-pub(crate) fn file_on(
+pub(crate) fn file_on<'a>(
     data: &DataFolder,
-    word: Option<&str>,
+    asked: impl Into<Asked<'a>>,
     on: OnEngine,
 ) -> anyhow::Result<LabFile> {
-    let mut file = file(data, word)?;
+    let mut file = file(data, asked)?;
     file.model.engine = on.engine.or(file.model.engine);
     Ok(file)
 }
@@ -83,17 +131,21 @@ pub(crate) fn file_on(
 ///
 /// # Errors
 /// If none is meant, or it is meant by a file that cannot be read or has mistakes.
-pub(crate) fn lab(
+pub(crate) fn lab<'a>(
     data: &DataFolder,
-    word: Option<&str>,
+    asked: impl Into<Asked<'a>>,
     otherwise: Otherwise,
 ) -> anyhow::Result<Lab> {
-    match meaning(data, word, otherwise)? {
+    let asked = asked.into();
+    match meaning(data, &asked, otherwise)? {
         Meaning::Lab(name) => Ok(Lab::named(data, &name)),
-        Meaning::File(path) => match came_from(data, &path) {
+        Meaning::Files(paths) => match paths.first().and_then(|path| came_from(data, path)) {
             // Mistakes made in its file since do not matter to a lab that is up.
             Some(lab) => Ok(lab),
-            None => Ok(Lab::named(data, &LabFile::read(&path)?.model.lab)),
+            None => {
+                let file = LabFile::read_all(&paths, &asked.options())?;
+                Ok(Lab::named(data, &file.model.lab))
+            }
         },
     }
 }
@@ -106,10 +158,13 @@ pub(crate) fn all(data: &DataFolder) -> anyhow::Result<Vec<Lab>> {
     Ok(Lab::all(data)?)
 }
 
-fn meaning(data: &DataFolder, word: Option<&str>, otherwise: Otherwise) -> anyhow::Result<Meaning> {
-    let Some(word) = word else { return unsaid(data, otherwise) };
-    if let Some(path) = lab_file_at(Path::new(word)) {
-        return Ok(Meaning::File(path));
+fn meaning(data: &DataFolder, asked: &Asked<'_>, otherwise: Otherwise) -> anyhow::Result<Meaning> {
+    if !asked.files().is_empty() {
+        return Ok(Meaning::Files(asked.files().to_vec()));
+    }
+    let Some(word) = asked.word else { return unsaid(data, otherwise) };
+    if let Some(paths) = lab_files_at(Path::new(word)) {
+        return Ok(Meaning::Files(paths));
     }
     let labs = names(&all(data)?);
     match labs.iter().find(|name| name.as_str() == word) {
@@ -119,26 +174,27 @@ fn meaning(data: &DataFolder, word: Option<&str>, otherwise: Otherwise) -> anyho
 }
 
 fn unsaid(data: &DataFolder, otherwise: Otherwise) -> anyhow::Result<Meaning> {
-    if Path::new(DEFAULT_NAME).exists() {
-        return Ok(Meaning::File(PathBuf::from(DEFAULT_NAME)));
+    if let Some(paths) = LabFile::of_folder(Path::new("")) {
+        return Ok(Meaning::Files(paths));
     }
     let labs = names(&all(data)?);
     match (otherwise, labs.as_slice()) {
         (Otherwise::OnlyLab, [only]) => Ok(Meaning::Lab(only.clone())),
         _ => {
-            let what = format!("no lab is named, and there is no {DEFAULT_NAME} here");
+            let what =
+                format!("no lab is named, and there is no {DEFAULT_NAME} and no compose.yaml here");
             Err(ChooseError { what, hint: ways(&labs) }.into())
         }
     }
 }
 
-/// The lab file that a path stands for, if it is one.
-fn lab_file_at(path: &Path) -> Option<PathBuf> {
+/// The lab file that a path stands for, if it is one, or Compose files.
+fn lab_files_at(path: &Path) -> Option<Vec<PathBuf>> {
     if path.is_dir() {
         // A folder without a lab file may bear the name of a lab by chance.
-        return Some(path.join(DEFAULT_NAME)).filter(|path| path.exists());
+        return LabFile::of_folder(path);
     }
-    path.exists().then(|| path.to_owned())
+    path.exists().then(|| vec![path.to_owned()])
 }
 
 fn unknown(word: &str, labs: &[Name]) -> ChooseError {

@@ -53,11 +53,11 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         Command::Up(up) => commands::up::up(context, up).await,
         Command::Down(down) => commands::down::down(context, down).await,
         Command::Ls => commands::list::ls(context),
-        Command::Ps(ps) => commands::list::ps(context, ps.lab.as_deref()),
-        Command::Status(status) => commands::status::status(context, status.lab.as_deref()).await,
+        Command::Ps(ps) => commands::list::ps(context, &ps),
+        Command::Status(status) => commands::status::status(context, &status).await,
         Command::Plan(plan) => commands::status::plan(context, &plan).await,
-        Command::Validate(it) => commands::file::validate(context, it.lab.as_deref()),
-        Command::Inspect(it) => commands::file::inspect(context, it.lab.as_deref()).await,
+        Command::Validate(it) => commands::file::validate(context, &it),
+        Command::Inspect(it) => commands::file::inspect(context, &it).await,
         Command::Exec(exec) => commands::exec::exec(context, exec).await,
         Command::Shell(shell) => commands::exec::shell(context, shell).await,
         Command::Logs(logs) => commands::logs::logs(context, &logs),
@@ -72,6 +72,10 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         }
         Command::Image(Image::Build { name, lab, platform }) => {
             commands::image::build(context, name.as_deref(), lab.as_deref(), &platform).await
+        }
+        Command::Image(Image::Push { image, called, plain_http, packing }) => {
+            let transport = if plain_http { Transport::Plain } else { Transport::Usual };
+            commands::outgoing::push(context, &image, (called, transport), packing).await
         }
         Command::Image(Image::Pull { image, platform, plain_http }) => {
             let transport = if plain_http { Transport::Plain } else { Transport::Usual };

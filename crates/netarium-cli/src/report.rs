@@ -11,11 +11,10 @@ use netarium::check::CheckError;
 use netarium::image::ImageError;
 use netarium::image::outgoing::OutgoingError;
 use netarium::lab::LabError;
-use netarium::lab_file::{LabFile, LabFileError};
+use netarium::lab_file::{LabFile, LabFileError, TextFile};
 use netarium::session::SessionError;
 use netarium_core::desired::Subject;
 use netarium_core::problem::{Place, Problem};
-use netarium_core::spec::place_of;
 use serde::Serialize;
 
 use crate::choose::ChooseError;
@@ -40,7 +39,10 @@ pub(crate) struct Told {
 /// The mistakes of a lab file, for programs.
 #[derive(Serialize)]
 struct Mistakes<'a> {
-    file: &'a Path,
+    file: &'a str,
+    /// The other files, if there are several: places tell their numbers, from 1.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    files: &'a [&'a str],
     problems: &'a [Problem],
 }
 
@@ -55,10 +57,11 @@ struct Unable {
 /// An error of the lab that `file` describes. What the machine lacks is said with the place in the
 /// file that needs it.
 pub(crate) fn of_lab(error: LabError, file: &LabFile) -> anyhow::Error {
-    let path = shown_path(&file.path);
-    let cause = |subject: &Subject, words: &dyn Display| match place_of(&file.text, subject) {
-        Some(place) => format!("{path}:{}:{}: {words}", place.line, place.column),
-        None => format!("{path}: {words}"),
+    let cause = |subject: &Subject, words: &dyn Display| match file.place_of(subject) {
+        Some((path, place)) => {
+            format!("{}:{}:{}: {words}", shown_path(&path), place.line, place.column)
+        }
+        None => format!("{}: {words}", shown_path(&file.path)),
     };
     let causes = match &error {
         LabError::Refused(refusals) => {
@@ -81,11 +84,13 @@ pub(crate) fn error(error: &anyhow::Error, style: Style) -> Ending {
         return Ending::Fine;
     }
     let shown = match (error.downcast_ref(), style.form) {
-        (Some(LabFileError::Problems { path, problems, .. }), Form::Json) => {
-            print::json(&Mistakes { file: path, problems })
+        (Some(LabFileError::Problems { files, problems }), Form::Json) => {
+            let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            let file = paths.first().copied().unwrap_or_default();
+            print::json(&Mistakes { file, files: &paths[1.min(paths.len())..], problems })
         }
-        (Some(LabFileError::Problems { path, text, problems }), Form::Text) => {
-            print::say(render(&shown_path(path), text, problems));
+        (Some(LabFileError::Problems { files, problems }), Form::Text) => {
+            print::say(render(files, problems));
             Ok(())
         }
         (_, Form::Json) => print::json(&Told::of(error)),
@@ -201,25 +206,47 @@ pub(crate) fn shown_path(path: &Path) -> String {
     below.unwrap_or(path).display().to_string()
 }
 
-/// All mistakes with their lines, and how many there are.
-fn render(path: &str, text: &[u8], problems: &[Problem]) -> String {
-    let renderer = Renderer::styled();
-    let source = std::str::from_utf8(text).ok();
-    let mut parts: Vec<String> = problems
-        .iter()
-        .take(MOST_SHOWN)
-        .map(|problem| renderer.render(&[group(path, source, problem)]))
-        .collect();
-    if problems.len() > MOST_SHOWN {
-        parts.push(format!("and {} more", problems.len() - MOST_SHOWN));
+/// Shows what people should know of a lab file, and nothing fails for.
+pub(crate) fn warnings(file: &LabFile, style: Style) {
+    if file.warnings.is_empty() || style.form == Form::Json {
+        return;
     }
+    let parts = rendered(&file.texts(), &file.warnings, Level::WARNING);
+    style.say(parts.join("\n\n"));
+}
+
+/// All mistakes with their lines, and how many there are.
+fn render(files: &[TextFile], problems: &[Problem]) -> String {
+    let mut parts = rendered(files, problems, Level::ERROR);
     let mistakes = print::count(problems.len(), "mistake");
+    let path = files.first().map_or_else(String::new, |file| shown_path(Path::new(&file.path)));
     parts.push(format!("{BAD}{HEAD}error:{HEAD:#} {mistakes} in {path}; nothing was made"));
     parts.join("\n\n")
 }
 
-fn group<'a>(path: &'a str, source: Option<&'a str>, problem: &'a Problem) -> Group<'a> {
-    let title = Level::ERROR.primary_title(problem.message.as_str());
+/// Problems with their lines, as many as people read.
+fn rendered(files: &[TextFile], problems: &[Problem], level: Level<'static>) -> Vec<String> {
+    let renderer = Renderer::styled();
+    let each = |problem: &Problem| {
+        let file = files.get(problem.place.map_or(0, |place| place.file));
+        let path = file.map_or_else(String::new, |file| shown_path(Path::new(&file.path)));
+        let source = file.and_then(|file| std::str::from_utf8(&file.text).ok());
+        renderer.render(&[group(&path, source, problem, level.clone())])
+    };
+    let mut parts: Vec<String> = problems.iter().take(MOST_SHOWN).map(each).collect();
+    if problems.len() > MOST_SHOWN {
+        parts.push(format!("and {} more", problems.len() - MOST_SHOWN));
+    }
+    parts
+}
+
+fn group<'a>(
+    path: &'a str,
+    source: Option<&'a str>,
+    problem: &'a Problem,
+    level: Level<'static>,
+) -> Group<'a> {
+    let title = level.primary_title(problem.message.as_str());
     let group = match (problem.place, source.and_then(|source| window(source, problem))) {
         (Some(place), Some(window)) => title.element(snippet(path, &window, place, problem)),
         (Some(place), None) => {
@@ -255,7 +282,7 @@ fn snippet<'a>(
         .path(path)
         .line_start(window.line)
         .annotation(AnnotationKind::Primary.span(inside(place)));
-    match &problem.note {
+    match problem.note.as_ref().filter(|note| note.place.file == place.file) {
         Some(note) => snippet.annotation(
             AnnotationKind::Context.span(inside(note.place)).label(note.message.as_str()),
         ),
@@ -275,7 +302,9 @@ fn span(window: &Window<'_>, place: Place) -> Range<usize> {
 /// to be read, or the places do not fit the text.
 fn window<'a>(source: &'a str, problem: &Problem) -> Option<Window<'a>> {
     let place = problem.place?;
-    let note = problem.note.as_ref().map_or(place, |note| note.place);
+    let note = problem.note.as_ref().map(|note| note.place);
+    // What is in another file cannot be shown beside it.
+    let note = note.filter(|note| note.file == place.file).unwrap_or(place);
     let (first, last) = if place.start <= note.start { (place, note) } else { (note, place) };
     let start = source.get(..first.start)?.rfind('\n').map_or(0, |at| at + 1);
     let end = source.get(last.start..)?.find('\n').map_or(source.len(), |at| last.start + at);
@@ -288,9 +317,13 @@ fn window<'a>(source: &'a str, problem: &Problem) -> Option<Window<'a>> {
 mod tests {
     use super::*;
 
+    fn file(text: &[u8]) -> TextFile {
+        TextFile { path: "lab.yaml".to_owned(), text: text.to_vec() }
+    }
+
     fn rendered(text: &str) -> String {
         let problems = netarium_core::resolve::load(text.as_bytes(), "lab").unwrap_err();
-        let rendered = render("lab.yaml", text.as_bytes(), &problems);
+        let rendered = render(&[file(text.as_bytes())], &problems);
         anstream::adapter::strip_str(&rendered).to_string()
     }
 
@@ -331,7 +364,7 @@ mod tests {
     fn a_file_that_is_no_text_has_a_place_all_the_same() {
         let bytes = b"nodes:\n  a: \xff\n";
         let problems = netarium_core::resolve::load(bytes, "lab").unwrap_err();
-        let rendered = render("lab.yaml", bytes, &problems);
+        let rendered = render(&[file(bytes)], &problems);
         let rendered = anstream::adapter::strip_str(&rendered).to_string();
         assert!(rendered.contains("--> lab.yaml:2:6"), "{rendered}");
     }

@@ -362,8 +362,12 @@ fn add_sysctls(
     // The kernel itself sets the second when the first is changed (net/ipv4/devinet.c,
     // inet_forward_change), so no other value would last.
     let (forward, accept_redirects) = match node.forwarding {
-        Forwarding::On => ("1", "0"),
-        Forwarding::Off => ("0", "1"),
+        Forwarding::On | Forwarding::Ipv4 => ("1", "0"),
+        Forwarding::Off | Forwarding::Ipv6 => ("0", "1"),
+    };
+    let forward_ipv6 = match node.forwarding {
+        Forwarding::On | Forwarding::Ipv6 => "1",
+        Forwarding::Off | Forwarding::Ipv4 => "0",
     };
     let mut settings = vec![
         ("net/ipv4/conf/all/accept_redirects", accept_redirects),
@@ -380,7 +384,7 @@ fn add_sysctls(
     ];
     if choice.ipv6 {
         settings.extend([
-            ("net/ipv6/conf/all/forwarding", forward),
+            ("net/ipv6/conf/all/forwarding", forward_ipv6),
             // The plan has no duplicates, and a router that still looks for them cannot yet ask for
             // its neighbours: for seconds it would forward nothing.
             ("net/ipv6/conf/default/accept_dad", "0"),

@@ -24,6 +24,8 @@ pub mod schema;
 pub mod spec;
 
 #[cfg(feature = "lab-file")]
+pub mod compose;
+#[cfg(feature = "lab-file")]
 pub mod resolve;
 
 pub mod firewall;

@@ -274,6 +274,10 @@ pub enum Forwarding {
     Off,
     /// Packets for others are routed, IPv4 and IPv6.
     On,
+    /// Those of IPv4 only.
+    Ipv4,
+    /// Those of IPv6 only.
+    Ipv6,
 }
 
 /// One interface of a node.

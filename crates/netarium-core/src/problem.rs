@@ -6,11 +6,14 @@
 use std::fmt;
 use std::ops::{Deref, Range};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A stretch of a lab file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Place {
+    /// Which file it is in, where a lab is made from several: its number among [`Texts`].
+    #[serde(skip_serializing_if = "is_first")]
+    pub file: usize,
     /// The first byte, counted from 0.
     pub start: usize,
     /// The byte after the last one.
@@ -27,13 +30,35 @@ impl Place {
         self.start..self.end
     }
 
+    /// The same place in another file.
+    #[must_use]
+    pub(crate) fn in_file(self, file: usize) -> Self {
+        Self { file, ..self }
+    }
+
     /// The place of a byte in `bytes`, which need not be text.
     pub(crate) fn of_byte(bytes: &[u8], at: usize) -> Self {
         let before = &bytes[..at];
         let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
         let column = 1 + String::from_utf8_lossy(&before[line_start..]).chars().count();
-        Self { start: at, end: bytes.len().min(at + 1), line, column }
+        Self { file: 0, start: at, end: bytes.len().min(at + 1), line, column }
+    }
+}
+
+fn is_first(file: &usize) -> bool {
+    *file == 0
+}
+
+/// The files that a lab is made from, as text. The first is the lab file.
+pub trait Texts {
+    /// The text of the file with this number.
+    fn text(&self, file: usize) -> Option<&str>;
+}
+
+impl Texts for Vec<String> {
+    fn text(&self, file: usize) -> Option<&str> {
+        self.get(file).map(String::as_str)
     }
 }
 
@@ -72,7 +97,7 @@ pub struct Problem {
     /// What is wrong.
     pub message: String,
     /// The words at fault as they are written, no more than one line.
-    pub words: Option<String>,
+    pub words: Option<Box<str>>,
     /// What to do about it.
     pub hint: Option<String>,
     /// What else has to do with it.
@@ -127,7 +152,20 @@ impl std::error::Error for Problem {}
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     found: Vec<Problem>,
+    warnings: Vec<Problem>,
+    leniency: Leniency,
     suggestions: usize,
+}
+
+/// What becomes of what another tool knows and Netarium cannot do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Leniency {
+    /// It is a mistake.
+    #[default]
+    Strict,
+    /// It is left out, and said in a warning.
+    Lenient,
 }
 
 /// How many suggestions a report can have. Each takes a look at every name there is, and nobody
@@ -160,6 +198,34 @@ impl Problems {
         self.add(problem);
     }
 
+    /// Makes what cannot be done a warning or a mistake.
+    pub(crate) fn with(leniency: Leniency) -> Self {
+        Self { leniency, ..Self::default() }
+    }
+
+    /// Whether what is left out is a warning.
+    pub(crate) fn is_lenient(&self) -> bool {
+        self.leniency == Leniency::Lenient
+    }
+
+    /// Keeps what is left out: a mistake, or a warning if that is asked for.
+    pub(crate) fn unsupported(&mut self, problem: Problem) {
+        match self.leniency {
+            Leniency::Strict => self.found.push(problem),
+            Leniency::Lenient => self.warnings.push(problem),
+        }
+    }
+
+    /// Keeps what people should know, and nothing fails for.
+    pub(crate) fn warn(&mut self, problem: Problem) {
+        self.warnings.push(problem);
+    }
+
+    /// All warnings, as [`Problems::finish`] has the mistakes.
+    pub(crate) fn take_warnings(&mut self, texts: &impl Texts) -> Vec<Problem> {
+        in_order(std::mem::take(&mut self.warnings), texts)
+    }
+
     /// Gives the last problem a hint beside the one that it has, unless that says what was meant.
     pub(crate) fn also_hint(&mut self, hint: impl FnOnce() -> String) {
         if let Some(Problem { hint: Some(first), .. }) = self.found.last_mut()
@@ -179,16 +245,21 @@ impl Problems {
         self.found.is_empty()
     }
 
-    /// All of them in the order of the file, none twice, each with its words taken from `source`.
-    pub(crate) fn finish(mut self, source: &str) -> Vec<Problem> {
-        self.found.sort();
-        self.found.dedup();
-        for problem in &mut self.found {
-            let words = problem.place.and_then(|place| source.get(place.range()));
-            problem.words = words.and_then(|text| text.lines().next()).map(str::to_owned);
-        }
-        self.found
+    /// All of them in the order of the files, none twice, each with its words taken from `texts`.
+    pub(crate) fn finish(self, texts: &impl Texts) -> Vec<Problem> {
+        in_order(self.found, texts)
     }
+}
+
+fn in_order(mut found: Vec<Problem>, texts: &impl Texts) -> Vec<Problem> {
+    found.sort();
+    found.dedup();
+    for problem in &mut found {
+        let text = |place: Place| texts.text(place.file)?.get(place.range());
+        let words = problem.place.and_then(text);
+        problem.words = words.and_then(|text| text.lines().next()).map(Box::from);
+    }
+    found
 }
 
 /// The known word that was probably meant, or all of them if they are few.

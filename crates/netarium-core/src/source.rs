@@ -14,6 +14,8 @@ pub struct Wanted {
     pub files: BTreeSet<String>,
     /// The folders that `volumes` show: below the lab's folder, or absolute.
     pub folders: BTreeSet<String>,
+    /// What may be either: a file to take a copy of, below the lab's folder, or a folder to show.
+    pub either: BTreeSet<String>,
 }
 
 /// What was found.
@@ -21,9 +23,10 @@ pub struct Wanted {
 pub struct Sources {
     /// The lab's folder, an absolute path.
     pub folder: String,
-    /// What was found for [`Wanted::files`].
+    /// What was found for [`Wanted::files`], and the files among [`Wanted::either`].
     pub files: BTreeMap<String, Source>,
-    /// What was found for [`Wanted::folders`]: nothing, or why it cannot be used.
+    /// What was found for [`Wanted::folders`], and all else of [`Wanted::either`]: nothing, or why it
+    /// cannot be used.
     pub folders: BTreeMap<String, Option<String>>,
 }
 
@@ -42,6 +45,13 @@ pub enum Source {
     },
     /// It cannot be used; why.
     Refused(String),
+}
+
+impl Source {
+    /// Whether it is a file.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
 }
 
 /// Something in a folder.

@@ -68,6 +68,10 @@ struct Kernel {
     release: String,
     /// For whom it answered: root may be let do what others may not.
     owner: u32,
+    /// What it was asked through: containers with the same data folder may be given more or less.
+    /// Whether there is `/dev/net/tun`, and how many system calls are forbidden.
+    #[serde(default)]
+    given: (bool, String),
 }
 
 /// What the kernel can do, as it is remembered in the data folder; it is asked only if it is another
@@ -94,8 +98,18 @@ impl Kernel {
             boot: boot.trim().to_owned(),
             release: rustix::system::uname().release().to_string_lossy().into_owned(),
             owner: rustix::process::geteuid().as_raw(),
+            given: (Path::new("/dev/net/tun").exists(), filters()?),
         })
     }
+}
+
+/// How many filters of system calls this process is under (proc_pid_status(5)).
+fn filters() -> Result<String, FeaturesError> {
+    let path = Path::new("/proc/self/status");
+    let text = fs::read_to_string(path)
+        .map_err(|source| FeaturesError::Read { path: path.to_owned(), source })?;
+    let lines = text.lines().filter_map(|line| line.strip_prefix("Seccomp_filters:"));
+    Ok(lines.map(str::trim).collect())
 }
 
 /// What is remembered of this kernel about every feature. A file that cannot be read or understood
@@ -161,6 +175,8 @@ mod tests {
         assert_eq!(recall(&path, &kernel), Some(all().collect()));
         assert_eq!(recall(&path, &Kernel { boot: "other".to_owned(), ..kernel.clone() }), None);
         assert_eq!(recall(&path, &Kernel { release: "other".to_owned(), ..kernel.clone() }), None);
+        let given = (!kernel.given.0, kernel.given.1.clone());
+        assert_eq!(recall(&path, &Kernel { given, ..kernel.clone() }), None);
         write(all().skip(1).collect());
         assert_eq!(recall(&path, &kernel), None);
         fs::remove_dir_all(&folder).unwrap();

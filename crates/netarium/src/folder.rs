@@ -130,6 +130,11 @@ impl LabFolder {
         self.0.join("lab.yaml")
     }
 
+    /// What it was made from, if that was a Compose file.
+    pub(crate) fn compose(&self) -> PathBuf {
+        self.0.join("compose.json")
+    }
+
     /// What its files are copies of.
     pub(crate) fn sources(&self) -> PathBuf {
         self.0.join("sources")

@@ -23,6 +23,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use netarium_core::compose::Inputs;
 use netarium_core::desired::{Desired, desired};
 use netarium_core::model::{Engine, Image, Model};
 use netarium_core::name::Name;
@@ -199,10 +200,27 @@ impl Lab {
             path,
             source,
         })?;
-        let copy = LabFile::of_copy(&record.file, text, self.name.as_str(), sources);
+        let copy = match self.compose_inputs()? {
+            Some(inputs) => LabFile::of_compose_copy(inputs, self.name.as_str(), sources),
+            None => LabFile::of_copy(&record.file, text, self.name.as_str(), sources),
+        };
         let mut copy = copy.map_err(LabError::Copy)?;
         copy.model.engine = Some(record.engine);
         Ok(copy)
+    }
+
+    /// What the lab was made from, if that was a Compose file.
+    fn compose_inputs(&self) -> Result<Option<Inputs>> {
+        let path = self.folder.compose();
+        let error = |source| LabError::Folder { what: "read", path: path.clone(), source };
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let inputs = serde_json::from_slice(&bytes);
+                inputs.map(Some).map_err(|source| error(source.into()))
+            }
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(error(source)),
+        }
     }
 
     /// Says what [`Lab::up`] would do.
@@ -388,6 +406,17 @@ impl Lab {
         worker::write_record(&path, &record).map_err(error(path.clone()))?;
         let path = self.folder.lab_file();
         worker::write_bytes(&path, &file.text).map_err(error(path.clone()))?;
+        let path = self.folder.compose();
+        match &file.compose {
+            // Variables may be secrets; the folder is for its owner alone.
+            Some(inputs) => worker::write_record(&path, inputs).map_err(error(path.clone()))?,
+            None => match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error(path)(source));
+                }
+                _ => {}
+            },
+        }
         let path = self.folder.sources();
         if file.sources == Sources::default() && !path.exists() {
             return Ok(());

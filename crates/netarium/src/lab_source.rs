@@ -47,8 +47,51 @@ pub(crate) fn look(folder: &Path, wanted: &Wanted) -> (Sources, Contents) {
     let files = wanted.files.iter().map(file).collect();
     let shown = |path: &String| (path.clone(), look_at_folder(folder, path).err());
     let folders = wanted.folders.iter().map(shown).collect();
-    let folder = folder.display().to_string();
-    (Sources { folder, files, folders }, reader.contents)
+    let path = folder.display().to_string();
+    let mut sources = Sources { folder: path, files, folders };
+    for path in &wanted.either {
+        let source = base.as_ref().map_err(|error| plain(*error)).and_then(|base| {
+            let opened = open(base, Path::new(path))?;
+            let mode = rustix::fs::fstat(&opened).map_err(plain)?.st_mode;
+            match FileType::from_raw_mode(mode) {
+                FileType::RegularFile => reader.source(opened).map(Some),
+                _ => Ok(None),
+            }
+        });
+        match source {
+            Ok(Some(source)) if !path.starts_with('/') => {
+                sources.files.insert(path.clone(), source);
+            }
+            // Why it cannot be opened as a file is no better told than why it is no folder.
+            _ => {
+                let fault = look_at_folder(folder, path).err();
+                sources.folders.insert(path.clone(), fault);
+            }
+        }
+    }
+    (sources, reader.contents)
+}
+
+/// Reads a text file below a folder.
+///
+/// # Errors
+/// If it is not there, leads out of the folder, is no text or too large: in words.
+pub(crate) fn text_below(folder: &Path, path: &str) -> Result<String, String> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let base = rustix::fs::openat(CWD, folder, flags, Mode::empty()).map_err(plain)?;
+    let opened = open(&base, Path::new(path))?;
+    let mode = rustix::fs::fstat(&opened).map_err(plain)?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::RegularFile {
+        return Err("it is no file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let longest = u64::try_from(netarium_core::spec::LARGEST).unwrap_or(u64::MAX);
+    let mut file = File::from(opened).take(longest + 1);
+    file.read_to_end(&mut bytes).map_err(|error| told(&error))?;
+    match netarium_core::spec::text(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(problem) => Err(problem.to_string()),
+    }
 }
 
 /// Looks whether a folder can be shown to a node.
@@ -277,7 +320,7 @@ mod tests {
 
         /// What is said about a path in it.
         fn said(&self, path: &str) -> String {
-            let wanted = Wanted { files: [path.to_owned()].into(), folders: [].into() };
+            let wanted = Wanted { files: [path.to_owned()].into(), ..Wanted::default() };
             match look(&self.0, &wanted).0.files.remove(path).unwrap() {
                 Source::Refused(why) => why,
                 found => panic!("{found:?}"),
@@ -332,7 +375,7 @@ mod tests {
     fn contents_that_nothing_names_any_more_go() {
         let folder = Folder::new("keep");
         File::create(folder.0.join("one")).unwrap();
-        let wanted = Wanted { files: ["one".to_owned()].into(), folders: [].into() };
+        let wanted = Wanted { files: ["one".to_owned()].into(), ..Wanted::default() };
         let (sources, contents) = look(&folder.0, &wanted);
         let kept = folder.0.join("kept");
         let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());

@@ -22,6 +22,7 @@ pub mod session;
 
 pub mod image;
 
+mod compose_file;
 mod engine;
 mod linux;
 mod node_program;

@@ -37,7 +37,7 @@ pub(crate) async fn bench(context: &Context, arguments: Bench) -> anyhow::Result
         return show(context, &report);
     }
     if let ([_, _, ..], false) = (arguments.labs.as_slice(), arguments.cold) {
-        let file = |word: &String| choose::file_on(&context.data, Some(word), on);
+        let file = |word: &String| choose::file_on(&context.data, Some(word.as_str()), on);
         let files = arguments.labs.iter().map(file);
         let files = files.collect::<anyhow::Result<Vec<_>>>()?;
         return show(context, &bench_together(&files, &context.data, runs, progress).await?);

@@ -38,8 +38,7 @@ pub(crate) async fn down(context: &Context, arguments: Down) -> anyhow::Result<E
     let labs = if arguments.all {
         choose::all(&context.data)?
     } else {
-        let word = arguments.lab.lab.as_deref();
-        vec![choose::lab(&context.data, word, Otherwise::Nothing)?]
+        vec![choose::lab(&context.data, &arguments.lab, Otherwise::Nothing)?]
     };
     if labs.is_empty() {
         context.style.say("no lab is up: nothing to do");

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use netarium::lab::{Lab, State, Status};
 use netarium_core::model::Model;
 use netarium_core::name::Name;
+use netarium_core::problem::Problem;
 use serde::Serialize;
 
 use super::{Context, up};
+use crate::args::OneLab;
 use crate::choose;
 use crate::ending::Ending;
 use crate::print::{self, Form, GOOD};
-use crate::report::shown_path;
+use crate::report::{self, shown_path};
 
 /// A lab file without mistakes, for programs.
 #[derive(Serialize)]
@@ -20,6 +22,7 @@ struct Valid<'a> {
     file: &'a Path,
     lab: &'a str,
     problems: [(); 0],
+    warnings: &'a [Problem],
 }
 
 /// All that is known of a lab.
@@ -37,12 +40,18 @@ struct Known<'a> {
 ///
 /// # Errors
 /// If there are any.
-pub(crate) fn validate(context: &Context, word: Option<&str>) -> anyhow::Result<Ending> {
-    let file = choose::file(&context.data, word)?;
+pub(crate) fn validate(context: &Context, asked: &OneLab) -> anyhow::Result<Ending> {
+    let file = choose::file(&context.data, asked)?;
+    report::warnings(&file, context.style);
     let (model, path) = (&file.model, &file.path);
     match context.style.form {
         Form::Json => {
-            print::json(&Valid { file: path, lab: model.lab.as_str(), problems: [] })?;
+            print::json(&Valid {
+                file: path,
+                lab: model.lab.as_str(),
+                problems: [],
+                warnings: &file.warnings,
+            })?;
         }
         Form::Text => context.style.say(format_args!(
             "{}: {GOOD}no mistakes{GOOD:#}; lab {} has {}",
@@ -58,8 +67,9 @@ pub(crate) fn validate(context: &Context, word: Option<&str>) -> anyhow::Result<
 ///
 /// # Errors
 /// If no lab is meant, its file has mistakes, or it cannot be seen how the lab is.
-pub(crate) async fn inspect(context: &Context, word: Option<&str>) -> anyhow::Result<Ending> {
-    let file = choose::file(&context.data, word)?;
+pub(crate) async fn inspect(context: &Context, asked: &OneLab) -> anyhow::Result<Ending> {
+    let file = choose::file(&context.data, asked)?;
+    report::warnings(&file, context.style);
     let lab = Lab::named(&context.data, &file.model.lab);
     let state = lab.state();
     let status = match state {

@@ -11,6 +11,7 @@ use netarium_core::name::Name;
 use serde::Serialize;
 
 use super::Context;
+use crate::args::OneLab;
 use crate::choose::{self, Otherwise};
 use crate::ending::Ending;
 use crate::print::steps::image;
@@ -109,8 +110,8 @@ fn labs_table(labs: &[Listed], now: u64) -> Table<6> {
 ///
 /// # Errors
 /// If the lab is not up.
-pub(crate) fn ps(context: &Context, word: Option<&str>) -> anyhow::Result<Ending> {
-    let lab = choose::lab(&context.data, word, Otherwise::OnlyLab)?;
+pub(crate) fn ps(context: &Context, asked: &OneLab) -> anyhow::Result<Ending> {
+    let lab = choose::lab(&context.data, asked, Otherwise::OnlyLab)?;
     let model = lab.file()?.model;
     let nodes = inhabitants(&lab, &model)?;
     match context.style.form {

@@ -1,4 +1,4 @@
-//! `image export`: images that leave this machine.
+//! `image export` and `image push`: images that leave this machine.
 
 use std::io::{BufWriter, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use netarium::event::Event;
 use netarium::image::outgoing::{self, Compression, OutgoingError, Packed, Packing};
-use netarium::image::{Store, StoredImage};
+use netarium::image::{Store, StoredImage, Transport};
 use netarium_core::image::Reference;
 use serde::Serialize;
 
@@ -73,6 +73,38 @@ pub(crate) async fn export(
     progress.end();
     let form = if is_stdout { Form::Text } else { context.style.form };
     tell(context, form, &packed, &called)?;
+    Ok(Ending::Fine)
+}
+
+/// Sends an image to a registry.
+///
+/// # Errors
+/// If it is not there or cannot be packed, or the registry does not take it.
+pub(crate) async fn push(
+    context: &Context,
+    image: &str,
+    (called, transport): (Reference, Transport),
+    packing: args::Packing,
+) -> anyhow::Result<Ending> {
+    let mut interrupts = Interrupts::listen()?;
+    let progress = Progress::begin(context.style);
+    let pushing = async {
+        let packed = pack(context, image, packing, &progress).await?;
+        let name = packed.name().to_string();
+        let report = |event| progress.event(&Event::Image { name: name.clone(), event });
+        packed.push(&called, transport, &report).await?;
+        Ok::<_, anyhow::Error>(packed)
+    };
+    let packed = tokio::select! {
+        biased;
+        signal = interrupts.next() => {
+            progress.end();
+            return Ok(Ending::Interrupted(signal));
+        }
+        pushed = pushing => pushed?,
+    };
+    progress.end();
+    tell(context, context.style.form, &packed, &called)?;
     Ok(Ending::Fine)
 }
 

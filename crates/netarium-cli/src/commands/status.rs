@@ -6,7 +6,7 @@ use netarium_core::plan::Step;
 use serde::Serialize;
 
 use super::Context;
-use crate::args::Plan as PlanOf;
+use crate::args::{OneLab, Plan as PlanOf};
 use crate::choose::{self, Otherwise};
 use crate::ending::Ending;
 use crate::print::steps::{self, node_of};
@@ -35,8 +35,8 @@ struct ToldPlan<'a> {
 ///
 /// # Errors
 /// If no lab is meant, or it cannot be seen how it is.
-pub(crate) async fn status(context: &Context, word: Option<&str>) -> anyhow::Result<Ending> {
-    let lab = choose::lab(&context.data, word, Otherwise::OnlyLab)?;
+pub(crate) async fn status(context: &Context, asked: &OneLab) -> anyhow::Result<Ending> {
+    let lab = choose::lab(&context.data, asked, Otherwise::OnlyLab)?;
     let status = lab.status().await?;
     let healthy = is_healthy(&status);
     match context.style.form {
@@ -124,7 +124,8 @@ fn differences(status: &Status) -> Table<3> {
 /// # Errors
 /// If no lab is meant, its file has mistakes, or it cannot be seen how the lab is.
 pub(crate) async fn plan(context: &Context, arguments: &PlanOf) -> anyhow::Result<Ending> {
-    let file = choose::file_on(&context.data, arguments.lab.lab.as_deref(), arguments.on)?;
+    let file = choose::file_on(&context.data, &arguments.lab, arguments.on)?;
+    report::warnings(&file, context.style);
     let name = &file.model.lab;
     let plan = Lab::named(&context.data, name).plan(&file.model).await;
     let plan = plan.map_err(|error| report::of_lab(error, &file))?;

@@ -70,7 +70,8 @@ enum Before {
 /// If no lab is meant, its file has mistakes, or the machine refuses.
 pub(crate) async fn up(context: &Context, arguments: Up) -> anyhow::Result<Ending> {
     let word = arguments.lab.lab.as_deref();
-    let file = choose::file_on(&context.data, word, arguments.on)?;
+    let file = choose::file_on(&context.data, &arguments.lab, arguments.on)?;
+    report::warnings(&file, context.style);
     let lab = Lab::named(&context.data, &file.model.lab);
     let mut interrupts = Interrupts::listen()?;
     // Looked up when it is known what to do: until then another process may have changed the lab.

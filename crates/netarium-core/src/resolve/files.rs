@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{names, nodes};
 use crate::control;
 use crate::model::{Access, Content, File, Volume, VolumeSource};
-use crate::problem::{Place, Problem, Problems};
+use crate::problem::{Place, Placed, Problem, Problems};
 use crate::source::{Entry, Source, Sources, Wanted};
 use crate::spec::{self, Spec, Word};
 use crate::user::User;
@@ -37,9 +37,48 @@ pub(super) fn wanted(spec: &Spec) -> Wanted {
         wanted.files.extend(from.map(|word| word.value.clone()));
         let folders = node.volumes.iter().filter_map(|volume| volume.source.as_ref());
         let folders = folders.filter(|word| is_path(word) && fault_of_folder(word).is_none());
-        wanted.folders.extend(folders.map(|word| word.value.clone()));
+        let shown = match node.given {
+            Some(_) => &mut wanted.either,
+            None => &mut wanted.folders,
+        };
+        shown.extend(folders.map(|word| word.value.clone()));
     }
     wanted
+}
+
+/// Of what a Compose file shows to a node, files are copied and folders shown.
+pub(super) fn part(spec: &mut Spec, sources: &Sources) {
+    let nodes = spec.nodes.iter_mut().filter_map(|(_, node)| node.as_mut());
+    for node in nodes.filter(|node| node.given.is_some()) {
+        let is_file = |volume: &spec::Volume| {
+            let source = volume.source.as_ref().filter(|source| is_path(source));
+            source.is_some_and(|source| sources.files.contains_key(&source.value))
+        };
+        let (files, folders) = std::mem::take(&mut node.volumes).into_iter().partition(is_file);
+        node.volumes = folders;
+        node.files.extend(files.into_iter().map(|volume: spec::Volume| {
+            let file = spec::File { text: None, from: volume.source, mode: None, owner: None };
+            (volume.target, Some(file))
+        }));
+    }
+}
+
+/// Folders in memory, with those that are shown: in the order of their targets.
+pub(super) fn with_memory(
+    mut volumes: Vec<Volume>,
+    memory: &[Placed<Volume>],
+    problems: &mut Problems,
+) -> Vec<Volume> {
+    for volume in memory {
+        let word = Placed { value: volume.target.clone(), place: volume.place };
+        let Some(target) = target(&word, problems) else { continue };
+        if volumes.iter().any(|other| other.target == target) {
+            problems.at(volume.place, format!("two volumes are at {target}"));
+        }
+        volumes.push(Volume { target, ..volume.value.clone() });
+    }
+    volumes.sort_by(|one, other| one.target.cmp(&other.target));
+    volumes
 }
 
 /// The files of a node by their paths in it, those in folders one by one.

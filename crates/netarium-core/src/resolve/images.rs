@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{files, names};
+use crate::compose::Given;
 use crate::image::{Platform, Reference};
 use crate::model::{Archive, ArchiveForm, Image, Recipe};
 use crate::name::Name;
@@ -15,6 +16,9 @@ use crate::spec::{self, Spec, Word};
 
 /// The Debian release of an image that names none.
 const SUITE: &str = "bookworm";
+
+/// What stands before the name of an image that Docker has.
+const DOCKER_DAEMON: &str = "docker-daemon:";
 
 /// What the built-in image `base` has: what people reach for in a network lab.
 pub const BASE_PACKAGES: [&str; 19] = [
@@ -113,16 +117,31 @@ fn others(
         let problem = Problem::new("an image that others have made has no suite and no packages");
         problems.add(problem.at(word.place).hint("leave out from, or all else but platform"));
     }
-    let platform = match written.platform.as_ref().map(|word| (word, word.parse::<Platform>())) {
-        Some((word, Err(error))) => {
-            let problem = Problem::new(error.to_string()).at(word.place);
-            problems.add(problem.hint(error.hint()));
-            return None;
-        }
-        Some((_, Ok(platform))) => Some(platform),
+    let platform = match &written.platform {
+        Some(word) => Some(platform(word, problems)?),
         None => None,
     };
     foreign(from, platform, folder, problems)
+}
+
+/// The image of a node of a Compose file, which is one of others whatever the lab calls its own.
+pub(super) fn given(given: &Given, folder: &str, problems: &mut Problems) -> Option<Image> {
+    let platform = match &given.platform {
+        Some(word) => Some(platform(word, problems)?),
+        None => None,
+    };
+    foreign(given.image.as_ref()?, platform, folder, problems)
+}
+
+fn platform(word: &Word, problems: &mut Problems) -> Option<Platform> {
+    match word.parse() {
+        Ok(platform) => Some(platform),
+        Err(error) => {
+            let error: crate::image::PlatformError = error;
+            problems.add(Problem::new(error.to_string()).at(word.place).hint(error.hint()));
+            None
+        }
+    }
 }
 
 /// An image of others: in a registry, in Docker, or in a file beside the lab file.
@@ -132,7 +151,7 @@ fn foreign(
     folder: &str,
     problems: &mut Problems,
 ) -> Option<Image> {
-    if let Some(name) = word.strip_prefix("docker-daemon:") {
+    if let Some(name) = word.strip_prefix(DOCKER_DAEMON) {
         let is_id = name.len() >= 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_id = is_id || name.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64);
         let parsed = if is_id { None } else { name.parse::<Reference>().err() };

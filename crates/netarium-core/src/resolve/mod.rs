@@ -37,9 +37,10 @@ use self::images::Images;
 use self::interfaces::Taken;
 use self::names::Names;
 use self::uplink::Uplinks;
+use crate::desired::Subject;
 use crate::model::{Interface, Model, Node, Route, Segment};
 use crate::name::Name;
-use crate::problem::{Problem, Problems};
+use crate::problem::{Place, Problem, Problems};
 use crate::source::{Sources, Wanted};
 use crate::spec::{self, Spec};
 
@@ -51,6 +52,21 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// A lab that was read in another way.
+    pub(crate) fn of(spec: Spec, problems: Problems) -> Self {
+        Self { spec, problems }
+    }
+
+    /// Takes out what people should know, and nothing fails for.
+    pub fn take_warnings(&mut self) -> Vec<Problem> {
+        self.problems.take_warnings(&self.spec.texts)
+    }
+
+    /// Where a part of the lab is given its name.
+    pub fn place_of(&self, subject: &Subject) -> Option<Place> {
+        self.spec.place_of(subject)
+    }
+
     /// Reads a lab file.
     ///
     /// # Errors
@@ -70,7 +86,9 @@ impl Draft {
     /// # Errors
     /// All mistakes of the file, in its order.
     pub fn resolve(self, default_name: &str, sources: &Sources) -> Result<Model, Vec<Problem>> {
-        finish(&self.spec, default_name, sources, self.problems)
+        let Self { mut spec, problems } = self;
+        files::part(&mut spec, sources);
+        finish(&spec, default_name, sources, problems)
     }
 }
 
@@ -105,7 +123,7 @@ fn finish(
     }
     match model {
         Some(model) if problems.is_empty() => Ok(model),
-        _ => Err(problems.finish(&spec.source)),
+        _ => Err(problems.finish(&spec.texts)),
     }
 }
 

@@ -1,8 +1,9 @@
 //! One node: everything about it that needs no other node.
 
-use super::images::Images;
+use super::images::{self, Images};
 use super::interfaces::{self, Taken};
 use super::{Context, Wired, files, lookup, order, process, routes, services, sysctls};
+use crate::compose::Given;
 use crate::firewall::Firewall;
 use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node};
 use crate::name::Name;
@@ -50,7 +51,31 @@ pub(super) fn resolve(
         hosts: lookup::hosts(&written.hosts, problems),
         dns: written.dns.as_ref().map(|dns| lookup::dns(dns, problems)),
     };
+    let node = match &written.given {
+        Some(given) => with_given(node, given, context, problems),
+        None => node,
+    };
     (node, Wired { interfaces, uplink, routes, broken })
+}
+
+/// Adds what a Compose file says of a node.
+fn with_given(node: Node, given: &Given, context: &Context<'_>, problems: &mut Problems) -> Node {
+    let mut interfaces = node.interfaces;
+    for (interface, aliases) in interfaces.iter_mut().zip(&given.aliases_at) {
+        interface.aliases.clone_from(aliases);
+    }
+    Node {
+        image: images::given(given, &context.sources.folder, problems).unwrap_or(node.image),
+        interfaces,
+        forwarding: given.forwarding,
+        main: Some(given.main.clone()),
+        volumes: files::with_memory(node.volumes, &given.memory, problems),
+        hostname: given.hostname.clone(),
+        aliases: given.aliases.clone(),
+        hosts: given.hosts.clone(),
+        dns: given.dns.clone(),
+        ..node
+    }
 }
 
 fn limits(written: &spec::Limits, problems: &mut Problems) -> Limits {

@@ -9,9 +9,9 @@ use super::tree::{Tree, Value};
 use crate::problem::{Place, Placed, Problem, Problems, suggestion};
 
 /// A table with fixed keys.
-pub(super) struct Table<'t> {
+pub(crate) struct Table<'t> {
     kind: &'static str,
-    pub(super) place: Place,
+    pub(crate) place: Place,
     entries: Vec<(&'t Word, &'t Tree)>,
     present: Vec<&'t str>,
     known: Vec<&'static str>,
@@ -19,7 +19,7 @@ pub(super) struct Table<'t> {
 
 impl<'t> Table<'t> {
     /// Opens `tree` as the table of a `kind` of thing; an empty one if there is nothing.
-    pub(super) fn open(
+    pub(crate) fn open(
         kind: &'static str,
         tree: &'t Tree,
         problems: &mut Problems,
@@ -39,30 +39,42 @@ impl<'t> Table<'t> {
     }
 
     /// Whether nothing was written.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.present.is_empty()
     }
 
     /// Whether `key` was written, whatever became of its value.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.present.contains(&key)
     }
 
     /// Those of `keys` that were written, in the order written.
-    pub(super) fn in_order(&self, keys: &[&'static str]) -> Vec<&'static str> {
+    pub(crate) fn in_order(&self, keys: &[&'static str]) -> Vec<&'static str> {
         let known = |word: &&str| keys.iter().copied().find(|key| key == word);
         self.present.iter().filter_map(known).collect()
     }
 
     /// The value of `key`, if it is there.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<&'t Tree> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<&'t Tree> {
         self.known.push(key);
         let index = self.entries.iter().position(|(word, _)| word.value == key)?;
         Some(self.entries.remove(index).1)
     }
 
+    /// The value of `key` and the key as it is written, if it is there.
+    pub(crate) fn take_entry(&mut self, key: &'static str) -> Option<(&'t Word, &'t Tree)> {
+        self.known.push(key);
+        let index = self.entries.iter().position(|(word, _)| word.value == key)?;
+        Some(self.entries.remove(index))
+    }
+
+    /// Passes over all keys that are like that.
+    pub(crate) fn forget(&mut self, is_like_that: impl Fn(&str) -> bool) {
+        self.entries.retain(|(word, _)| !is_like_that(word));
+    }
+
     /// The value of a key that must be there.
-    pub(super) fn need(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'t Tree> {
+    pub(crate) fn need(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'t Tree> {
         let value = self.take(key);
         if value.is_none() {
             problems.at(self.place, format!("{} has no {key}", self.kind));
@@ -71,7 +83,7 @@ impl<'t> Table<'t> {
     }
 
     /// The words of a key that has one value, or of its twin that has many.
-    pub(super) fn take_words(
+    pub(crate) fn take_words(
         &mut self,
         one: &'static str,
         many: &'static str,
@@ -89,7 +101,7 @@ impl<'t> Table<'t> {
     }
 
     /// Closes the table: every key that nobody asked for is unknown.
-    pub(super) fn close(self, problems: &mut Problems) {
+    pub(crate) fn close(self, problems: &mut Problems) {
         for (word, _) in self.entries {
             let message = format!("unknown key {} in {}", word.value, self.kind);
             let mut problem = Problem::new(message).at(word.place);
@@ -100,7 +112,7 @@ impl<'t> Table<'t> {
 }
 
 /// The entries of a table whose keys are the names of a `kind` of thing.
-pub(super) fn entries<'t>(
+pub(crate) fn entries<'t>(
     kind: &str,
     tree: &'t Tree,
     problems: &mut Problems,
@@ -120,7 +132,7 @@ pub(super) fn entries<'t>(
 }
 
 /// The items of a list.
-pub(super) fn list<'t>(key: &str, tree: &'t Tree, problems: &mut Problems) -> &'t [Tree] {
+pub(crate) fn list<'t>(key: &str, tree: &'t Tree, problems: &mut Problems) -> &'t [Tree] {
     match &tree.value {
         Value::Nothing => &[],
         Value::List(items) => items,
@@ -133,7 +145,7 @@ pub(super) fn list<'t>(key: &str, tree: &'t Tree, problems: &mut Problems) -> &'
 }
 
 /// A scalar as text.
-pub(super) fn word(key: &str, tree: &Tree, problems: &mut Problems) -> Option<Word> {
+pub(crate) fn word(key: &str, tree: &Tree, problems: &mut Problems) -> Option<Word> {
     match &tree.value {
         Value::Scalar(text) => Some(Placed { value: text.clone(), place: tree.place }),
         Value::Nothing => {
@@ -148,7 +160,7 @@ pub(super) fn word(key: &str, tree: &Tree, problems: &mut Problems) -> Option<Wo
 }
 
 /// One scalar or a list of them.
-pub(super) fn words(key: &str, tree: &Tree, problems: &mut Problems) -> Vec<Word> {
+pub(crate) fn words(key: &str, tree: &Tree, problems: &mut Problems) -> Vec<Word> {
     match &tree.value {
         Value::List(items) => items.iter().filter_map(|item| word(key, item, problems)).collect(),
         _ => word(key, tree, problems).into_iter().collect(),
@@ -156,7 +168,7 @@ pub(super) fn words(key: &str, tree: &Tree, problems: &mut Problems) -> Vec<Word
 }
 
 /// A whole number.
-pub(super) fn number<T: TryFrom<u64>>(
+pub(crate) fn number<T: TryFrom<u64>>(
     key: &str,
     tree: &Tree,
     problems: &mut Problems,
@@ -172,7 +184,7 @@ pub(super) fn number<T: TryFrom<u64>>(
 }
 
 /// `true` or `false`.
-pub(super) fn truth(key: &str, tree: &Tree, problems: &mut Problems) -> Option<Placed<bool>> {
+pub(crate) fn truth(key: &str, tree: &Tree, problems: &mut Problems) -> Option<Placed<bool>> {
     let word = word(key, tree, problems)?;
     let value = match word.value.as_str() {
         "true" => true,
@@ -186,7 +198,7 @@ pub(super) fn truth(key: &str, tree: &Tree, problems: &mut Problems) -> Option<P
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(
+pub(crate) fn choice<T: Copy>(
     key: &str,
     tree: &Tree,
     choices: &[(&str, T)],
@@ -203,7 +215,7 @@ pub(super) fn choice<T: Copy>(
 }
 
 /// The entries without those whose key was there before, which are problems.
-pub(super) fn without_repeats<'t>(
+pub(crate) fn without_repeats<'t>(
     entries: &'t [(Word, Tree)],
     problems: &mut Problems,
     repeat: impl Fn(&str) -> Problem,
@@ -225,7 +237,7 @@ pub(super) fn without_repeats<'t>(
 }
 
 /// What a value is, in words.
-pub(super) fn form(tree: &Tree) -> &'static str {
+pub(crate) fn form(tree: &Tree) -> &'static str {
     match &tree.value {
         Value::Nothing => "nothing",
         Value::Scalar(_) => "one value",

@@ -5,7 +5,7 @@
 //! read.
 
 mod check;
-mod decode;
+pub(crate) mod decode;
 mod file;
 mod firewall;
 mod lookup;
@@ -13,7 +13,7 @@ mod node;
 mod process;
 mod segment;
 mod service;
-mod tree;
+pub(crate) mod tree;
 mod tunnel;
 
 use std::str;
@@ -89,9 +89,46 @@ pub struct Spec {
     /// nothing.
     #[schemars(skip)]
     pub(crate) unread: Vec<&'static str>,
-    /// The text, for the words at fault.
+    /// The texts of its files by the numbers that places have, for the words at fault.
     #[schemars(skip)]
-    pub(crate) source: String,
+    pub(crate) texts: Vec<String>,
+}
+
+impl Spec {
+    /// A lab of which nothing is known.
+    pub(crate) fn empty() -> Self {
+        Self {
+            name: None,
+            engine: None,
+            network: None,
+            image: None,
+            images: Vec::new(),
+            segments: Vec::new(),
+            nodes: Vec::new(),
+            tunnels: Vec::new(),
+            checks: Vec::new(),
+            unread: Vec::new(),
+            texts: Vec::new(),
+        }
+    }
+
+    /// Where a part of the lab is given its name.
+    pub(crate) fn place_of(&self, subject: &Subject) -> Option<Place> {
+        fn find<T>(named: &Named<T>, name: &Name) -> Option<Place> {
+            named.iter().find(|(word, _)| word.value == name.as_str()).map(|(word, _)| word.place)
+        }
+        match subject {
+            Subject::Segment(name) => find(&self.segments, name),
+            Subject::Node(name) => find(&self.nodes, name),
+            Subject::Tunnel(name) => find(&self.tunnels, name),
+            Subject::After(name, other) => {
+                let node = self.nodes.iter().find(|(word, _)| word.value == name.as_str());
+                let mut after =
+                    node.and_then(|(_, node)| node.as_ref()).into_iter().flat_map(|it| &it.after);
+                after.find(|(word, _)| word.value == other.as_str()).map(|(word, _)| word.place)
+            }
+        }
+    }
 }
 
 /// Reads a lab file.
@@ -102,26 +139,33 @@ pub struct Spec {
 pub fn parse(bytes: &[u8]) -> Result<Spec, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = read(bytes, &mut problems).map_err(|problem| vec![problem])?;
-    if problems.is_empty() { Ok(spec) } else { Err(problems.finish(&spec.source)) }
+    if problems.is_empty() { Ok(spec) } else { Err(problems.finish(&spec.texts)) }
 }
 
 /// Where a lab file gives a part of the lab its name.
 pub fn place_of(text: &[u8], subject: &Subject) -> Option<Place> {
-    let spec = read(text, &mut Problems::default()).ok()?;
-    fn find<T>(named: &Named<T>, name: &Name) -> Option<Place> {
-        named.iter().find(|(word, _)| word.value == name.as_str()).map(|(word, _)| word.place)
+    read(text, &mut Problems::default()).ok()?.place_of(subject)
+}
+
+/// The text of a lab file.
+///
+/// # Errors
+/// If it is too large, or no text.
+pub fn text(bytes: &[u8]) -> Result<&str, Problem> {
+    check_size(bytes.len())?;
+    str::from_utf8(bytes).map_err(|error| {
+        Problem::new("the file is not UTF-8 text").at(Place::of_byte(bytes, error.valid_up_to()))
+    })
+}
+
+/// Whether a lab file may have so many bytes.
+pub(crate) fn check_size(size: usize) -> Result<(), Problem> {
+    if size <= LARGEST {
+        return Ok(());
     }
-    match subject {
-        Subject::Segment(name) => find(&spec.segments, name),
-        Subject::Node(name) => find(&spec.nodes, name),
-        Subject::Tunnel(name) => find(&spec.tunnels, name),
-        Subject::After(name, other) => {
-            let node = spec.nodes.iter().find(|(word, _)| word.value == name.as_str());
-            let mut after =
-                node.and_then(|(_, node)| node.as_ref()).into_iter().flat_map(|it| &it.after);
-            after.find(|(word, _)| word.value == other.as_str()).map(|(word, _)| word.place)
-        }
-    }
+    let message =
+        format!("the file has {size} bytes, and a lab file has at most {LARGEST} (1 MiB)");
+    Err(Problem::new(message))
 }
 
 /// Reads what can be read of a lab file.
@@ -129,16 +173,7 @@ pub fn place_of(text: &[u8], subject: &Subject) -> Option<Place> {
 /// # Errors
 /// If nothing can be read: the file is no text, too large, or no YAML.
 pub(crate) fn read(bytes: &[u8], problems: &mut Problems) -> Result<Spec, Problem> {
-    if bytes.len() > LARGEST {
-        let message = format!(
-            "the file has {} bytes, and a lab file has at most {LARGEST} (1 MiB)",
-            bytes.len()
-        );
-        return Err(Problem::new(message));
-    }
-    let source = str::from_utf8(bytes).map_err(|error| {
-        Problem::new("the file is not UTF-8 text").at(Place::of_byte(bytes, error.valid_up_to()))
-    })?;
+    let source = text(bytes)?;
     let empty = || {
         Problem::new("the file is empty")
             .hint("the smallest lab is `nodes: {one: {}}`; `netarium schema` describes the rest")
@@ -151,19 +186,7 @@ pub(crate) fn read(bytes: &[u8], problems: &mut Problems) -> Result<Spec, Proble
 }
 
 fn lab(tree: &Tree, source: &str, problems: &mut Problems) -> Spec {
-    let mut spec = Spec {
-        name: None,
-        engine: None,
-        network: None,
-        image: None,
-        images: Vec::new(),
-        segments: Vec::new(),
-        nodes: Vec::new(),
-        tunnels: Vec::new(),
-        checks: Vec::new(),
-        unread: Vec::new(),
-        source: source.to_owned(),
-    };
+    let mut spec = Spec { texts: vec![source.to_owned()], ..Spec::empty() };
     let Some(mut table) = Table::open("the lab", tree, problems) else {
         spec.unread = vec!["nodes"];
         return spec;

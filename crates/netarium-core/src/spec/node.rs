@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use super::decode::{Table, entries, list, number, truth, without_repeats, word, words};
 use super::tree::{Tree, Value};
 use super::{After, Dns, File, Firewall, Main, Named, Nat, Service, Volume, Word, lookup, process};
+use crate::compose::Given;
 use crate::problem::{Placed, Problem, Problems};
 use crate::schema;
 
@@ -83,9 +84,40 @@ pub struct Node {
     /// Its name servers. Default: those of the host, if it has a way out.
     #[schemars(with = "Option<schema::DnsForm>")]
     pub dns: Option<Dns>,
+    /// What a Compose file says of it besides.
+    #[schemars(skip)]
+    pub(crate) given: Option<Box<Given>>,
 }
 
 impl Node {
+    /// A node about which nothing is said.
+    pub(crate) fn empty() -> Self {
+        Self {
+            image: None,
+            forward: None,
+            interfaces: Vec::new(),
+            gateway: Vec::new(),
+            uplink: None,
+            publish: Vec::new(),
+            routes: Vec::new(),
+            sysctls: Vec::new(),
+            limits: Limits::default(),
+            main: Main::default(),
+            after: Vec::new(),
+            services: Vec::new(),
+            firewall: Firewall::default(),
+            nat: Vec::new(),
+            files: Vec::new(),
+            volumes: Vec::new(),
+            nesting: None,
+            hostname: None,
+            aliases: Vec::new(),
+            hosts: Vec::new(),
+            dns: None,
+            given: None,
+        }
+    }
+
     pub(super) fn read(tree: &Tree, problems: &mut Problems) -> Option<Self> {
         let mut table = Table::open("a node", tree, problems)?;
         let node = Self {
@@ -142,6 +174,7 @@ impl Node {
                 .map_or_else(Vec::new, |tree| words("aliases", tree, problems)),
             hosts: table.take("hosts").map_or_else(Vec::new, |tree| lookup::hosts(tree, problems)),
             dns: table.take("dns").and_then(|tree| Dns::read(tree, problems)),
+            given: None,
         };
         table.close(problems);
         Some(node)

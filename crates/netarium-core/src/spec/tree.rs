@@ -20,16 +20,16 @@ const MOST_COPIES: usize = 100_000;
 
 /// A value of a YAML file.
 #[derive(Clone, Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// Where it is. For a list or table over several lines: where its first item is.
-    pub(super) place: Place,
+    pub(crate) place: Place,
     /// What it is.
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 /// What a value is.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing at all, `~` or `null`.
     Nothing,
     /// A scalar, as text.
@@ -40,8 +40,29 @@ pub(super) enum Value {
     Table(Vec<(Placed<String>, Tree)>),
 }
 
+impl Tree {
+    /// The same tree in another file.
+    pub(crate) fn in_file(mut self, file: usize) -> Self {
+        self.place = self.place.in_file(file);
+        match &mut self.value {
+            Value::Nothing | Value::Scalar(_) => {}
+            Value::List(items) => {
+                *items = std::mem::take(items).into_iter().map(|it| it.in_file(file)).collect();
+            }
+            Value::Table(entries) => {
+                for (key, value) in entries {
+                    key.place = key.place.in_file(file);
+                    let tree = Self { place: value.place, value: Value::Nothing };
+                    *value = std::mem::replace(value, tree).in_file(file);
+                }
+            }
+        }
+        self
+    }
+}
+
 /// Reads `text`; `None` is a file without a value.
-pub(super) fn grow(text: &str) -> Result<Option<Tree>, Problem> {
+pub(crate) fn grow(text: &str) -> Result<Option<Tree>, Problem> {
     let mut options = granit_parser::options! {
         disallow_directives: true,
         flow_nesting_limit: DEEPEST,
@@ -215,7 +236,7 @@ fn whole(style: StructureStyle, start: Span, end: Span, first: Option<Place>) ->
 
 fn place(span: Span) -> Place {
     let (start, end) = (offset(span.start), offset(span.end));
-    Place { start, end, line: span.start.line(), column: span.start.col() + 1 }
+    Place { file: 0, start, end, line: span.start.line(), column: span.start.col() + 1 }
 }
 
 fn offset(marker: Marker) -> usize {

@@ -8,7 +8,11 @@ use netarium_core::source::{Digest, Entry, FoundFile, Source, Sources};
 
 /// Reads a lab file and resolves it with what is pretended to be beside it.
 pub(crate) fn load(bytes: &[u8], name: &str) -> Result<Model, Vec<Problem>> {
-    let draft = Draft::read(bytes).map_err(|problem| vec![problem])?;
+    resolve(Draft::read(bytes).map_err(|problem| vec![problem])?, name)
+}
+
+/// Resolves what was read with what is pretended to be beside it.
+pub(crate) fn resolve(draft: Draft, name: &str) -> Result<Model, Vec<Problem>> {
     let wanted = draft.wanted();
     let missing = |path: &str| path.starts_with("./no-").then(|| "it is not there".to_owned());
     let source = |path: &String| {
@@ -27,10 +31,13 @@ pub(crate) fn load(bytes: &[u8], name: &str) -> Result<Model, Vec<Problem>> {
         };
         (path.clone(), source)
     };
+    let is_file = |path: &&String| !path.starts_with('/') && source(path).1.is_file();
+    let (either, folders): (Vec<&String>, Vec<&String>) = wanted.either.iter().partition(is_file);
+    let folders = folders.into_iter().chain(&wanted.folders);
     let sources = Sources {
         folder: "/lab".to_owned(),
-        files: wanted.files.iter().map(source).collect(),
-        folders: wanted.folders.iter().map(|path| (path.clone(), missing(path))).collect(),
+        files: wanted.files.iter().chain(either).map(source).collect(),
+        folders: folders.map(|path| (path.clone(), missing(path))).collect(),
     };
     draft.resolve(name, &sources)
 }

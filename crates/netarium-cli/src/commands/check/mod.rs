@@ -46,7 +46,7 @@ struct NotRun {
 /// If the lab is not up, has no check of a name that was given, or there is no place for the
 /// report.
 pub(crate) async fn check(context: &Context, arguments: Check) -> anyhow::Result<Ending> {
-    let lab = choose::lab(&context.data, arguments.lab.lab.as_deref(), Otherwise::OnlyLab)?;
+    let lab = choose::lab(&context.data, &arguments.lab, Otherwise::OnlyLab)?;
     let file = lab.file()?;
     let selection = match arguments.only.is_empty() {
         true => Selection::All,

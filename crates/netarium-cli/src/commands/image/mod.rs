@@ -109,8 +109,8 @@ pub(crate) async fn build(
     let progress = Progress::begin(context.style);
     let building = async {
         for recipe in &recipes {
-            let report =
-                |event| progress.event(&Event::Image { name: recipe.name.to_string(), event });
+            let name = recipe.name.to_string();
+            let report = |event| progress.event(&Event::Image { name: name.clone(), event });
             if platforms.is_empty() {
                 store.build(recipe, &report).await?;
             }

@@ -209,6 +209,8 @@ mod tests {
         let place = Place::named(&format!("unix://{}", path.display()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let met = runtime.block_on(Client::meet(&place, Duration::from_millis(200)));
+        // With it the connection is closed.
+        drop(runtime);
         engine.join().unwrap();
         std::fs::remove_file(&path).unwrap();
         let error = met.unwrap_err();
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_is_too_old_says_how_old() {
-        let old = "HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\n\
+        let old = "HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n\
                    {\"Version\":\"19.03.15\",\"ApiVersion\":\"1.40\"}";
         let words = met("old", Some(old)).to_string();
         assert!(words.contains("version 19.03.15, API 1.40, and 1.41 is needed"), "{words}");

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::failure::Failure;
-use crate::image::ImageError;
+use crate::image::{ImageError, PullError};
 use crate::linux::stage::StageError;
 
 /// Why an image has not left this machine.
@@ -56,6 +56,20 @@ pub enum OutgoingError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The name has a digest, which only what is there already can have.
+    #[error("cannot push {name}: a digest is no name to push to")]
+    Digest {
+        /// The name.
+        name: String,
+    },
+    /// The registry does not take it.
+    #[error("cannot push {name}")]
+    Push {
+        /// The name.
+        name: String,
+        /// Why.
+        source: PullError,
+    },
 }
 
 impl OutgoingError {
@@ -68,6 +82,10 @@ impl OutgoingError {
             }
             Self::Stage { source, .. } => source.hint(),
             Self::Pack { source, .. } => source.hint.clone(),
+            Self::Digest { .. } => {
+                Some("name it with a tag: registry.example.org/name:tag".to_owned())
+            }
+            Self::Push { source, .. } => source.hint(),
             Self::With { .. } | Self::Write { .. } => None,
         }
     }

@@ -2,7 +2,8 @@
 //! registry, for one platform or several.
 //!
 //! Reading order: `pack` makes a layer out of files, `packer` has it done where the files can be
-//! read, `layout` describes the image; `archive` writes it to a file. What is packed is kept in files
+//! read, `layout` describes the image; `archive` writes it to a file,
+//! `push` sends it to a registry. What is packed is kept in files
 //! without a name, so that nothing of it is left when the process ends, however it ends.
 
 mod archive;
@@ -10,6 +11,7 @@ mod error;
 mod layout;
 mod pack;
 pub(crate) mod packer;
+mod push;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,7 +25,7 @@ use netarium_core::name::Name;
 
 use self::layout::{Document, Said};
 use self::pack::{Layer, Owners};
-use crate::image::{ImageError, ImageEvent, Store, StoredImage};
+use crate::image::{ImageError, ImageEvent, Store, StoredImage, Transport};
 
 pub use error::OutgoingError;
 pub use pack::Compression;
@@ -119,6 +121,23 @@ impl Packed {
     /// If it cannot be written.
     pub fn export_to(&self, name: &Reference, out: impl Write) -> io::Result<()> {
         archive::write(self, name, out)
+    }
+
+    /// Sends it to the registry that `name` is in, under its tag, for all its platforms. What is there
+    /// already is not sent again.
+    ///
+    /// # Errors
+    /// If `name` has a digest or the registry does not take it.
+    pub async fn push(
+        &self,
+        name: &Reference,
+        transport: Transport,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<(), OutgoingError> {
+        if name.digest().is_some() {
+            return Err(OutgoingError::Digest { name: name.to_string() });
+        }
+        push::push(self, name, transport, report).await
     }
 
     /// What it is on this machine's platform, else on the first.

@@ -26,7 +26,7 @@ use self::archive::Archive;
 pub use self::error::PullError;
 use self::fetch::{Passing, Wanted};
 use self::manifest::{Descriptor, Manifest, choose};
-use self::registry::Registry;
+pub(super) use self::registry::{Content, Registry};
 use self::settings::Settings;
 use super::pulled::{PulledLayer, PulledRecord};
 use super::store::Store;

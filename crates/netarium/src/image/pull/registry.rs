@@ -4,6 +4,8 @@
 //! Credentials go to the registry that they are for, and to where that sends for a token; never
 //! with a redirection to another host (that is `reqwest`'s rule).
 
+mod push;
+
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use super::error::PullError;
 use super::manifest::MEDIA_TYPES;
 use super::settings::Settings;
 
+pub(in crate::image) use self::push::Content;
+
 /// How long a registry may take to answer at all, and to send something more.
 const CONNECT: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(30);
@@ -29,7 +33,7 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// A registry, or a mirror of it, and the image there.
-pub(super) struct Registry {
+pub(in crate::image) struct Registry {
     client: Client,
     image: OciReference,
     auth: RegistryAuth,
@@ -84,6 +88,8 @@ impl Registry {
             connect_timeout: Some(CONNECT),
             read_timeout: Some(SILENCE),
             user_agent: concat!("netarium/", env!("CARGO_PKG_VERSION")),
+            // A blob is sent in one piece: it need not fit into memory all the same.
+            use_monolithic_push: true,
             ..ClientConfig::default()
         };
         let connection = |error: OciError| PullError::Connection {

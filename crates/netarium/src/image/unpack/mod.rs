@@ -10,6 +10,8 @@ mod attributes;
 mod entries;
 mod settle;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::BTreeSet;

@@ -81,7 +81,7 @@ impl Tree {
     pub(super) fn folder(&self, path: &Path, mut made: impl FnMut(PathBuf)) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         match confined::open(&self.root, &rooted(path), flags) {
-            Err(Errno::NOENT) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
             result => return Ok(result?),
         }
         let mut folder = confined::open(&self.root, Path::new("/"), flags)?;
@@ -89,13 +89,21 @@ impl Tree {
         for part in path.components() {
             done.push(part);
             folder = match confined::open(&self.root, &rooted(&done), flags) {
-                Err(Errno::NOENT) => {
+                Err(error @ (Errno::NOENT | Errno::NOTDIR)) => {
                     let here = Place { folder, name: part.as_os_str().to_owned() };
+                    let is_mark = here.stat()?.as_ref().is_some_and(is_hidden);
+                    if error == Errno::NOTDIR && !is_mark {
+                        return Err(error.into());
+                    }
                     // A link that leads nowhere, or a mark that something is gone.
                     here.clear()?;
                     rustix::fs::mkdirat(&here.folder, &here.name, UNDESCRIBED.into())?;
                     made(done.clone());
-                    confined::open(&self.root, &rooted(&done), flags)?
+                    let folder = confined::open(&self.root, &rooted(&done), flags)?;
+                    if is_mark {
+                        make_opaque(&folder)?;
+                    }
+                    folder
                 }
                 result => result?,
             };

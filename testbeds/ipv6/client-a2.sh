@@ -1,0 +1,3 @@
+ip -6 route del default 2>/dev/null
+ip -6 route add default via fc00:4300:a::1
+exec sleep infinity

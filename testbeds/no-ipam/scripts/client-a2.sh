@@ -1,0 +1,5 @@
+set -e
+ip addr flush dev eth0
+ip addr add 10.1.0.3/16 dev eth0
+ip route replace default via 10.1.0.1
+exec sleep infinity

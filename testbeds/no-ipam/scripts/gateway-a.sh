@@ -1,0 +1,7 @@
+set -e
+ip addr flush dev eth0
+ip addr add 172.26.26.26/24 dev eth0
+ip addr flush dev eth1
+ip addr add 10.1.0.1/16 dev eth1
+ip route replace default via 172.26.26.1
+exec sleep infinity

@@ -1,0 +1,4 @@
+#!/bin/sh
+ip route del default
+ip route add default via "$1"
+exec sleep infinity
