@@ -44,7 +44,7 @@ pub(crate) struct Unread {
 pub(crate) enum WhyUnread {
     Io(io::Error),
     /// It is no text; all that is in it, and what is wrong.
-    Text(Vec<u8>, netarium_core::problem::Problem),
+    Text(Vec<u8>, Box<netarium_core::problem::Problem>),
 }
 
 /// The Compose files of a folder: the usual one, and what goes over it.
@@ -99,7 +99,7 @@ fn input(path: &Path) -> Result<Input, Unread> {
         .map_err(|error| unread(WhyUnread::Io(error)))?;
     match spec::text(&bytes) {
         Ok(text) => Ok(Input { path: absolute.display().to_string(), text: text.to_owned() }),
-        Err(problem) => Err(unread(WhyUnread::Text(bytes, problem))),
+        Err(problem) => Err(unread(WhyUnread::Text(bytes, Box::new(problem)))),
     }
 }
 

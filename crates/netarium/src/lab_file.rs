@@ -270,7 +270,7 @@ impl From<Unread> for LabFileError {
             WhyUnread::Io(source) => Self::Read { path, source },
             WhyUnread::Text(text, problem) => {
                 let files = vec![TextFile { path: path.display().to_string(), text }];
-                Self::Problems { files, problems: vec![problem] }
+                Self::Problems { files, problems: vec![*problem] }
             }
         }
     }
