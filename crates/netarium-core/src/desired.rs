@@ -8,7 +8,7 @@ mod names;
 mod tunnels;
 mod wireguard;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,9 +17,10 @@ use serde::Serialize;
 
 use self::names::Hosts;
 use self::tunnels::CarriedIpv6;
+use crate::engine_network::{EngineNetwork, networks};
 use crate::feature::{Feature, Features};
 use crate::image::{Found, Images};
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK};
+use crate::model::{self, Driver, Forwarding, Model, Network, Node, Segment, UPLINK};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
@@ -138,8 +139,9 @@ pub fn desired(
     for (name, segment) in &model.segments {
         objects.insert(Object::Segment(SegmentObject {
             name: name.clone(),
-            link: choice.link(segment.driver),
+            link: choice.link(name, segment.driver),
             mtu: segment.mtu,
+            network: choice.networks.get(name).cloned(),
         }));
     }
     let way_out = choice.way_out.clone();
@@ -163,6 +165,8 @@ struct Choice {
     ipv6: bool,
     /// How the lab gets out, if it does.
     way_out: Option<WayOut>,
+    /// The segments that the engine makes.
+    networks: BTreeMap<Name, EngineNetwork>,
     second_ends: BTreeSet<Name>,
     notes: BTreeSet<Note>,
 }
@@ -199,7 +203,11 @@ impl Choice {
         let way_out = model.uplink.as_ref().map(|uplink| WayOut::of(uplink, features, outside));
         notes.extend(way_out.iter().flat_map(|it| it.notes(model)));
         let second_ends = BTreeSet::new();
-        Ok(Self { macvlan, encryption, wireguard, ipv6, way_out, second_ends, notes })
+        let networks = match model.network {
+            Network::Own => BTreeMap::new(),
+            Network::Engine => networks(model).expect("resolve refuses what the engine cannot do"),
+        };
+        Ok(Self { macvlan, encryption, wireguard, ipv6, way_out, networks, second_ends, notes })
     }
 
     /// Whether a segment is the way out.
@@ -207,8 +215,9 @@ impl Choice {
         self.way_out.is_some() && segment.as_str() == UPLINK
     }
 
-    fn link(&self, driver: Driver) -> SegmentLink {
+    fn link(&self, name: &Name, driver: Driver) -> SegmentLink {
         match driver {
+            _ if self.networks.contains_key(name) => SegmentLink::Network,
             Driver::Macvlan => self.macvlan,
             Driver::Bridge => SegmentLink::Bridge,
             Driver::Veth => SegmentLink::Pair,
@@ -218,12 +227,13 @@ impl Choice {
     /// The port of the next interface on a segment. A veth pair has two ends; the first interface
     /// that asks gets the first.
     fn port(&mut self, name: &Name, segment: &Segment) -> Port {
-        match self.link(segment.driver) {
+        match self.link(name, segment.driver) {
             SegmentLink::Bridge if self.is_way_out(name) => Port::Isolated,
             SegmentLink::Bridge => Port::Bridge,
             SegmentLink::Pair if self.second_ends.insert(name.clone()) => Port::First,
             SegmentLink::Pair => Port::Second,
             SegmentLink::Dummy | SegmentLink::VethParent | SegmentLink::Ifb => Port::Macvlan,
+            SegmentLink::Network => Port::Network,
         }
     }
 }

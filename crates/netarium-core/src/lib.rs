@@ -34,6 +34,7 @@ pub mod storage;
 
 pub mod desired;
 pub mod export;
+pub mod engine_network;
 pub mod feature;
 pub mod ipsec;
 pub mod nft;

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
+use crate::engine_network::EngineNetwork;
 use crate::image::Found;
 use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
@@ -141,6 +142,9 @@ pub struct Segment {
     pub link: SegmentLink,
     /// The largest packet, in bytes.
     pub mtu: u32,
+    /// How the engine makes it, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<EngineNetwork>,
 }
 
 /// What carries a segment.
@@ -157,6 +161,8 @@ pub enum SegmentLink {
     Bridge,
     /// A veth pair whose two ends go to two nodes.
     Pair,
+    /// A network that the engine has made.
+    Network,
 }
 
 /// A node before its first process.
@@ -285,6 +291,8 @@ pub enum Port {
     First,
     /// The second end of the segment's veth pair.
     Second,
+    /// An interface that the engine has made, on its own network.
+    Network,
 }
 
 /// A kernel setting of an interface.

@@ -207,6 +207,8 @@ impl<'a> Look<'a> {
         let is_it = |link: &&Link| wiring::segment_of(link).as_ref() == Some(&recorded.name);
         let mut links = self.segments.iter().filter(is_it);
         let link = match recorded.link {
+            // As long as a container is on it, the engine does not remove it.
+            SegmentLink::Network => return Some(recorded.clone()),
             // The ends of a pair are in nodes; each bears the mark. Where one is not to be seen, its
             // node has just ended, and the kernel is about to take the other end, too.
             SegmentLink::Pair => {

@@ -29,7 +29,7 @@ pub(crate) fn segment_of(link: &Link) -> Option<Name> {
 }
 
 /// A name for a link: what it is for, and a hash of whose it is.
-pub(super) fn link_name(letter: char, whose: &str) -> String {
+pub(crate) fn link_name(letter: char, whose: &str) -> String {
     let hash = Sha256::digest(whose.as_bytes());
     let digits: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("{letter}{digits}")
@@ -56,6 +56,8 @@ pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result
             netlink.add_link(&link, Kind::Veth(&peer))?;
             netlink.set_alias(&other, &alias)?;
         }
+        // The engine was told to make it before it made the first node on it.
+        SegmentLink::Network => return Ok(()),
     }
     netlink.set_alias(&name, &alias)
 }
@@ -122,11 +124,27 @@ pub(crate) fn create_interface(
             let index = segments.index(&link_name('t', interface.segment.as_str()))?;
             segments.move_link(index, &inside)
         }
+        Port::Network => adopt(node.netlink(), interface),
     }
 }
 
-/// Removes an interface from a node. Fine if it is gone already.
+/// Takes over an interface that the engine has made. What the engine ignores is made up for, and its
+/// addresses go: those of the lab are the same, and are put there in their turn.
+fn adopt(netlink: &mut Netlink, interface: &Interface) -> Result<()> {
+    let index = netlink.index(interface.name.as_str())?;
+    for (other, address) in netlink.addresses()? {
+        if other == index {
+            netlink.delete_address(index, address)?;
+        }
+    }
+    netlink.settle_link(index, Some(interface.mac), interface.mtu)
+}
+
+/// Removes an interface from a node. Fine if it is gone already. The engine takes its own with it.
 pub(crate) fn remove_interface(node: &mut RunningNode, interface: &Interface) -> Result<()> {
+    if interface.port == Port::Network {
+        return Ok(());
+    }
     delete(node.netlink(), interface.name.as_str())
 }
 
