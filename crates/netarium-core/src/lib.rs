@@ -33,8 +33,8 @@ pub mod model;
 pub mod storage;
 
 pub mod desired;
-pub mod export;
 pub mod engine_network;
+pub mod export;
 pub mod feature;
 pub mod ipsec;
 pub mod nft;

@@ -78,14 +78,14 @@ impl Subnet {
             .collect();
         let own = interfaces.iter().flat_map(|(_, it)| &it.addresses).map(IpNet::addr);
         let own: BTreeSet<IpAddr> = own.collect();
-        let fits = |prefix: &&IpNet| {
+        let fits = |prefix: &IpNet, taken: &[IpNet]| {
             let longest = if prefix.addr().is_ipv4() { LONGEST } else { 125 };
             prefix.prefix_len() <= longest && taken.iter().all(|other| !overlap(prefix, other))
         };
         let family = |is_ipv4: bool| {
             segment.prefixes.iter().filter(move |it| it.addr().is_ipv4() == is_ipv4)
         };
-        let ipv4 = family(true).find(fits).copied();
+        let ipv4 = family(true).find(|it| fits(it, taken)).copied();
         if let (None, Some(prefix)) = (ipv4, family(true).next()) {
             notes.push(format!(
                 "segment {name}: Docker takes {prefix} only once, or not at all, so it is told \
@@ -95,7 +95,8 @@ impl Subnet {
         let ipv4 = ipv4.or_else(|| spare(taken))?;
         taken.push(ipv4);
         // Link-local addresses of the router that Docker wants are nobody's.
-        let ipv6 = if is_way_out { None } else { family(false).find(|it| fits(it)).copied() };
+        let ipv6 =
+            if is_way_out { None } else { family(false).find(|it| fits(it, taken)).copied() };
         taken.extend(ipv6);
         let mut free = hosts(ipv4).filter(|address| !own.contains(address));
         let gateway = match model.uplink.as_ref().filter(|_| is_way_out) {

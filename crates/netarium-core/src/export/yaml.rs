@@ -7,7 +7,7 @@ use crate::name::Name;
 use crate::object::{Object, Objects};
 
 /// How many digits of an image's digest are its tag where Netarium gives it to Docker.
-pub const DIGITS: usize = 16;
+const DIGITS: usize = 16;
 
 /// Settings that Docker makes itself, and takes from nobody.
 const OF_DOCKER: [&str; 1] = ["net/ipv6/conf/default/disable_ipv6"];

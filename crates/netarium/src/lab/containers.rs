@@ -14,7 +14,7 @@ use crate::engine::docker::client::{Client, Place};
 use crate::engine::docker::containers::Containers;
 use crate::engine::docker::error::EngineError;
 use crate::engine::docker::images::{self, Store};
-use crate::engine::docker::networks;
+use crate::engine::docker::networks::{self, Recorded};
 use crate::engine::docker::watcher;
 use crate::event::Report;
 use crate::failure::Failure;
@@ -134,7 +134,11 @@ impl Lab {
             result => result?,
         };
         let were_there = self.containers(&client).remove_all().await?;
-        Ok(self.networks(&client).remove_all().await? || were_there)
+        let networks = match self.recorded_networks().is_empty() {
+            true => Recorded::Without,
+            false => Recorded::WithNetworks,
+        };
+        Ok(self.networks(&client).remove_all(networks).await? || were_there)
     }
 
     /// Sees that a lab of another engine is watched.

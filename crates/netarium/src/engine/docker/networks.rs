@@ -6,7 +6,7 @@
 //! one, too, and so that its MTU can be chosen. Who holds the other end of the engine's socket tells where
 //! that namespace is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -32,6 +32,10 @@ use crate::linux::packet;
 
 /// The label that names the segment.
 const SEGMENT: &str = "io.netarium.segment";
+
+/// How much of the name of a parent says whose it is. Its rank fits behind that: the kernel's names have 15
+/// bytes.
+const OF_LAB: usize = 11;
 
 type Result<T> = std::result::Result<T, EngineError>;
 
@@ -150,7 +154,7 @@ impl Networks<'_> {
         let mut options = HashMap::new();
         match network.driver {
             EngineDriver::Macvlan => {
-                let parent = self.parent(&segment.name);
+                let parent = self.parent(network);
                 self.in_engine(|netlink| make_parent(netlink, &parent, segment.mtu))?;
                 options.insert("parent".to_owned(), parent.inner);
             }
@@ -199,27 +203,22 @@ impl Networks<'_> {
         }
     }
 
-    /// Removes every network that bears the labels of this lab, and its parent. Says whether there was one.
+    /// Removes every network that bears the labels of this lab, and the parents of all. Says whether there
+    /// was a network. Parents are there before their networks: they are looked for where a network is, or
+    /// where the lab is `on_record` as one that has them.
     ///
     /// # Errors
     /// If the engine does not let go of one.
-    pub(crate) async fn remove_all(&self) -> Result<bool> {
+    pub(crate) async fn remove_all(&self, on_record: Recorded) -> Result<bool> {
         let wanted = self.labels().map(|(key, value)| format!("{key}={value}"));
         let filters = HashMap::from([("label".to_owned(), wanted.to_vec())]);
         let found = self.list(filters).await?;
-        let mut segments = BTreeSet::new();
         for network in &found {
-            let labels = network.labels.as_ref();
-            let segment = labels.and_then(|it| Name::new(it.get(SEGMENT)?).ok());
-            segments.extend(segment);
             self.remove_one(network.name.as_deref().unwrap_or_default()).await?;
         }
-        if !segments.is_empty() {
-            let parents: Vec<Parent> = segments.iter().map(|it| self.parent(it)).collect();
-            let remove = |netlink: &mut Netlink| {
-                parents.iter().try_for_each(|parent| delete(netlink, &parent.inner))
-            };
-            self.in_engine(remove)?;
+        if !found.is_empty() || on_record == Recorded::WithNetworks {
+            let whose = self.parents();
+            self.in_engine(|netlink| remove_parents(netlink, &whose))?;
         }
         Ok(!found.is_empty())
     }
@@ -244,9 +243,17 @@ impl Networks<'_> {
         [(LAB, self.lab.to_string()), (DATA, self.data.display().to_string())]
     }
 
-    fn parent(&self, segment: &Name) -> Parent {
-        let whose = format!("{}/{}/{segment}", self.data.display(), self.lab);
-        Parent { inner: link_name('m', &whose), outer: link_name('n', &whose) }
+    /// What the names of all parents of the lab begin with. They have to be found by their names: a call
+    /// that was killed has had no time to mark them.
+    fn parents(&self) -> String {
+        let mut name = link_name('m', &format!("{}/{}", self.data.display(), self.lab));
+        name.truncate(OF_LAB);
+        name
+    }
+
+    fn parent(&self, network: &EngineNetwork) -> Parent {
+        let inner = format!("{}{:03x}", self.parents(), network.rank);
+        Parent { outer: inner.replacen('m', "n", 1), inner }
     }
 
     /// Does something in the network namespace that the engine is in.
@@ -261,6 +268,15 @@ impl Networks<'_> {
         let place = || self.client.place.clone();
         done.map_err(|error| EngineError::Parent { place: place(), source: error.into() })
     }
+}
+
+/// Whether a lab is known to have networks of the engine's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// It is.
+    WithNetworks,
+    /// It has segments of ours, or nothing is known of it.
+    Without,
 }
 
 /// The two ends of a veth pair.
@@ -281,6 +297,13 @@ fn make_parent(
     netlink.add_link(&link, Kind::Veth(&peer))?;
     let outer = netlink.index(&parent.outer)?;
     netlink.set_up(outer)
+}
+
+/// Removes all links whose names begin like this, with their other ends.
+fn remove_parents(netlink: &mut Netlink, whose: &str) -> std::result::Result<(), NetlinkError> {
+    let links = netlink.links()?;
+    let parents = links.iter().filter(|link| link.name.starts_with(whose));
+    parents.into_iter().try_for_each(|link| delete(netlink, &link.name))
 }
 
 /// The network namespace of whoever listens at a socket.
