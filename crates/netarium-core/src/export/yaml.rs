@@ -1,16 +1,19 @@
 //! The Compose file itself.
 
+use std::collections::BTreeSet;
+
 use super::subnets::Subnets;
-use super::{Export, FOLDER};
+use super::{Export, FOLDER, name_at_engine, script};
+use crate::control::{PROBE, PROBE_PATH};
 use crate::model::{Access, Condition, Image, Model, Node, Volume, VolumeSource};
 use crate::name::Name;
 use crate::object::{Object, Objects};
 
-/// How many digits of an image's digest are its tag where Netarium gives it to Docker.
-const DIGITS: usize = 16;
-
-/// Settings that Docker makes itself, and takes from nobody.
+/// Settings that Docker makes itself for every container, and would make again over ours.
 const OF_DOCKER: [&str; 1] = ["net/ipv6/conf/default/disable_ipv6"];
+
+/// The device of tunnels in user space. Without `NET_ADMIN` it is of no use to anybody.
+const TUN: &str = "/dev/net/tun";
 
 /// Writes lines, each with the indentation that it has.
 #[derive(Default)]
@@ -33,12 +36,13 @@ pub(super) fn of_lab(
 ) -> String {
     let mut lines = Lines::default();
     lines.line(0, "# Made by `netarium export compose`.");
-    lines.line(0, format!("name: {}", model.lab));
     lines.line(0, "services:");
     for (name, node) in &model.nodes {
         service(&mut lines, model, objects, (name, node), subnets, export);
     }
-    lines.line(0, "networks:");
+    if subnets.iter().next().is_some() {
+        lines.line(0, "networks:");
+    }
     for (name, subnet) in subnets.iter() {
         lines.line(1, format!("{name}:"));
         lines.line(2, "driver: bridge");
@@ -46,9 +50,8 @@ pub(super) fn of_lab(
         if !model.is_way_out(name) {
             lines.line(3, "com.docker.network.bridge.enable_ip_masquerade: \"false\"");
         }
-        if let Some(segment) = model.segments.get(name) {
-            lines.line(3, format!("com.docker.network.driver.mtu: \"{}\"", segment.mtu));
-        }
+        let mtu = model.segments[name].mtu;
+        lines.line(3, format!("com.docker.network.driver.mtu: \"{mtu}\""));
         if subnet.ipv6.is_some() {
             lines.line(2, "enable_ipv6: true");
         }
@@ -60,15 +63,13 @@ pub(super) fn of_lab(
             lines.line(4, format!("  gateway: \"{gateway}\""));
         }
     }
-    let named = model.nodes.values().flat_map(|node| &node.volumes);
-    let mut names: Vec<&Name> = named
+    let volumes = model.nodes.values().flat_map(|node| &node.volumes);
+    let names: BTreeSet<&Name> = volumes
         .filter_map(|it| if let VolumeSource::Named(name) = &it.source { Some(name) } else { None })
         .collect();
-    names.sort();
-    names.dedup();
     if !names.is_empty() {
         lines.line(0, "volumes:");
-        names.iter().for_each(|name| lines.line(1, format!("{name}:")));
+        names.iter().for_each(|name| lines.line(1, format!("{name}: {{}}")));
     }
     lines.0
 }
@@ -83,22 +84,25 @@ fn service(
 ) {
     lines.line(1, format!("{name}:"));
     lines.line(2, format!("image: {}", word(&image(node, name, export))));
-    if let Image::Recipe(recipe) = &node.image {
-        lines.line(2, format!("build: ./images/{}", recipe.name));
-        let packages: Vec<&str> = recipe.packages.iter().map(String::as_str).collect();
-        let text = format!(
-            "FROM debian:{}-slim\nRUN apt-get update && apt-get install -y --no-install-recommends \
-             {} && rm -rf /var/lib/apt/lists/*\n",
-            recipe.suite,
-            packages.join(" ")
-        );
-        export.put(format!("images/{}/Dockerfile", recipe.name), 0o644, text);
-    }
     let hostname = node.hostname.as_deref().unwrap_or(name.as_str());
     lines.line(2, format!("hostname: {}", word(hostname)));
     lines.line(2, format!("entrypoint: [/bin/sh, {FOLDER}/start.sh]"));
+    // What an image says of these would count for the script.
+    lines.line(2, "user: \"0:0\"");
+    lines.line(2, "working_dir: /");
     lines.line(2, "cap_add: [NET_ADMIN, NET_RAW]");
-    lines.line(2, "devices: [\"/dev/net/tun:/dev/net/tun\"]");
+    if objects.iter().any(|(_, it)| matches!(it, Object::Credential(it) if it.node == *name)) {
+        lines.line(2, format!("devices: [\"{TUN}:{TUN}\"]"));
+    }
+    sysctls(lines, objects, (name, node));
+    limits(lines, node);
+    volumes(lines, name, node);
+    ports(lines, model, name);
+    order(lines, model, (name, node));
+    networks(lines, (name, node), subnets);
+}
+
+fn sysctls(lines: &mut Lines, objects: &Objects, (name, node): (&Name, &Node)) {
     lines.line(2, "sysctls:");
     for (_, object) in objects.iter() {
         if let Object::Sysctl(it) = object
@@ -108,58 +112,66 @@ fn service(
             lines.line(3, format!("{}: {}", it.key.replace('/', "."), word(&it.value)));
         }
     }
-    let has_ipv6 = node.interfaces.iter().flat_map(|it| &it.addresses);
-    if has_ipv6.into_iter().any(|address| address.addr().is_ipv6()) {
+    let mut addresses = node.interfaces.iter().flat_map(|it| &it.addresses);
+    if addresses.any(|address| address.addr().is_ipv6()) {
         lines.line(3, "net.ipv6.conf.all.disable_ipv6: \"0\"");
     }
-    limits(lines, node);
-    volumes(lines, name, node);
-    ports(lines, model, name);
-    if !node.after.is_empty() {
-        lines.line(2, "depends_on:");
-        for (other, condition) in &node.after {
-            // A node is well when its script has come so far, which Docker cannot see.
-            let condition = match condition {
-                Condition::Started | Condition::Healthy => "service_started",
-                Condition::Completed => "service_completed_successfully",
-            };
-            lines.line(3, format!("{other}: {{condition: {condition}}}"));
-        }
+}
+
+/// What starts after what, and when others may start after this.
+fn order(lines: &mut Lines, model: &Model, (name, node): (&Name, &Node)) {
+    if model.nodes.values().any(|it| it.after.get(name) == Some(&Condition::Healthy)) {
+        lines.line(2, "healthcheck:");
+        lines.line(3, format!("test: [CMD, test, -e, {}]", script::READY));
+        lines.line(3, "interval: 1s");
+        lines.line(3, "retries: 120");
     }
-    if subnets.iter().next().is_none() || node.interfaces.is_empty() {
-        lines.line(2, "network_mode: none");
+    if node.after.is_empty() {
         return;
     }
+    lines.line(2, "depends_on:");
+    for (other, condition) in &node.after {
+        let condition = match condition {
+            Condition::Started => "service_started",
+            Condition::Healthy => "service_healthy",
+            Condition::Completed => "service_completed_successfully",
+        };
+        lines.line(3, format!("{other}: {{condition: {condition}}}"));
+    }
+}
+
+fn networks(lines: &mut Lines, (name, node): (&Name, &Node), subnets: &Subnets) {
+    let on = node.interfaces.iter().filter_map(|it| Some((it, subnets.given(name, it)?)));
+    let mut on = on.peekable();
+    if on.peek().is_none() {
+        return lines.line(2, "network_mode: none");
+    }
     lines.line(2, "networks:");
-    for interface in &node.interfaces {
-        let Some((v4, v6)) = subnets.given(name, interface) else { continue };
-        let v6 = v6.filter(|_| subnets.get(&interface.segment).is_some_and(|it| it.ipv6.is_some()));
-        let v6 = v6.map_or_else(String::new, |it| format!(", ipv6_address: \"{it}\""));
-        lines.line(3, format!("{}: {{ipv4_address: \"{v4}\"{v6}}}", interface.segment));
+    for (interface, (ipv4, ipv6)) in on {
+        let ipv6 = ipv6.map_or_else(String::new, |it| format!(", ipv6_address: \"{it}\""));
+        lines.line(3, format!("{}: {{ipv4_address: \"{ipv4}\"{ipv6}}}", interface.segment));
     }
 }
 
 /// The image by the name that Docker has it by.
 fn image(node: &Node, name: &Name, export: &mut Export) -> String {
     match &node.image {
-        Image::Host => {
-            export.notes.push(format!(
-                "node {name}: the image host is this machine; `netarium up --engine docker` makes \
-                 netarium/host of it"
-            ));
-            "netarium/host".to_owned()
-        }
         Image::Recipe(recipe) => {
-            let tag: String = recipe.digest().chars().take(DIGITS).collect();
-            format!("netarium/{}:{tag}", recipe.name)
+            let name = name_at_engine(recipe.name.as_str(), &recipe.digest());
+            export.images.insert(name.clone(), node.image.clone());
+            name
         }
         Image::DockerDaemon { name } => name.clone(),
-        other => {
-            if let Image::Archive(archive) = other {
-                export.notes.push(format!("node {name}: load {archive} into Docker first"));
-            }
-            other.title()
+        Image::Registry { reference, .. } => reference.to_string(),
+        Image::Archive(archive) => {
+            export.notes.insert(format!(
+                "node {name}: `docker load` or `docker import` {archive} first, and write its name \
+                 into compose.yaml"
+            ));
+            archive.name.clone().unwrap_or_else(|| name.to_string())
         }
+        // A lab that is portable has none.
+        Image::Host => "scratch".to_owned(),
     }
 }
 
@@ -178,6 +190,7 @@ fn limits(lines: &mut Lines, node: &Node) {
 fn volumes(lines: &mut Lines, name: &Name, node: &Node) {
     lines.line(2, "volumes:");
     lines.line(3, format!("- \"./nodes/{name}:{FOLDER}:ro\""));
+    lines.line(3, format!("- \"./{PROBE}:{PROBE_PATH}:ro\""));
     let mut memory = Vec::new();
     for Volume { source, target, access } in &node.volumes {
         let access = if *access == Access::ReadOnly { ":ro" } else { "" };

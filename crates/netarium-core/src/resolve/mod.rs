@@ -32,6 +32,7 @@ mod wireguard;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+pub(crate) use images::base;
 pub use images::{BASE_PACKAGES, recipes};
 
 use self::images::Images;
