@@ -97,6 +97,9 @@ pub(crate) enum Command {
     /// Write the lab file of a routed network of some shape and size
     #[command(subcommand)]
     Generate(Generate),
+    /// Write a lab as other programs take it
+    #[command(subcommand)]
+    Export(Export),
     /// Print the JSON Schema of the lab file
     Schema,
     /// Print completions for a shell
@@ -323,6 +326,24 @@ pub(crate) struct Generated {
     /// The file to write, which must not be there yet [default: standard output]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Export {
+    /// Write a folder that Docker Compose brings up, and say what it cannot express
+    Compose(ExportCompose),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportCompose {
+    #[command(flatten)]
+    pub(crate) lab: OneLab,
+    /// The folder to write: new, empty, or written by this before [default: LAB-compose]
+    #[arg(short, long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Give the engine that DOCKER_HOST names the images that it cannot pull
+    #[arg(long)]
+    pub(crate) load: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod change;
 mod containers;
 mod disturb;
 mod error;
+mod export;
 mod images;
 mod lock;
 mod networks;

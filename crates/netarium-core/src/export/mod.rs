@@ -223,7 +223,8 @@ fn note_what_is_left_out(model: &Model, notes: &mut BTreeSet<String>) {
     }
     if model.nodes.values().any(|node| !node.firewall.is_empty()) || !model.tunnels.is_empty() {
         notes.insert(
-            "for a moment interfaces are up and a firewall is not: Docker makes them first".to_owned(),
+            "for a moment interfaces are up and a firewall is not: Docker makes them first"
+                .to_owned(),
         );
     }
 }

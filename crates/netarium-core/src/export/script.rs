@@ -6,8 +6,8 @@ use super::FOLDER;
 use super::subnets::Subnets;
 use crate::ipsec;
 use crate::model::{
-    Condition, Interface, MAIN, Model, Node, Readiness, Restart, Service, Start, TunnelKind, UPLINK,
-    Via,
+    Condition, Interface, MAIN, Model, Node, Readiness, Restart, Service, Start, TunnelKind,
+    UPLINK, Via,
 };
 use crate::name::Name;
 use crate::object::{Id, Object, Objects};
@@ -61,7 +61,8 @@ pub(super) fn of_node(
     notes: &mut BTreeSet<String>,
 ) -> String {
     let mut script = Script(HEAD.to_owned());
-    let is_awaited = |condition| model.nodes.values().any(|it| it.after.get(name) == Some(&condition));
+    let is_awaited =
+        |condition| model.nodes.values().any(|it| it.after.get(name) == Some(&condition));
     if is_awaited(Condition::Healthy) {
         script.line(format!("rm -f {READY}"));
     }
@@ -106,17 +107,9 @@ fn owners(script: &mut Script, objects: &Objects, name: &Name) {
 }
 
 /// Names, addresses and routes of the interfaces.
-fn wiring(
-    script: &mut Script,
-    objects: &Objects,
-    (name, node): (&Name, &Node),
-    subnets: &Subnets,
-) {
-    let given: Vec<(&Interface, std::net::IpAddr)> = node
-        .interfaces
-        .iter()
-        .filter_map(|it| Some((it, subnets.given(name, it)?.0)))
-        .collect();
+fn wiring(script: &mut Script, objects: &Objects, (name, node): (&Name, &Node), subnets: &Subnets) {
+    let given: Vec<(&Interface, std::net::IpAddr)> =
+        node.interfaces.iter().filter_map(|it| Some((it, subnets.given(name, it)?.0))).collect();
     if !given.is_empty() {
         script.line(FOUND);
     }

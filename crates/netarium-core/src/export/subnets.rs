@@ -45,10 +45,6 @@ impl Subnets {
         Self { segments }
     }
 
-    pub(super) fn get(&self, segment: &Name) -> Option<&Subnet> {
-        self.segments.get(segment)
-    }
-
     /// All segments.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Name, &Subnet)> {
         self.segments.iter()
@@ -94,8 +90,10 @@ impl Subnet {
         let ipv4 = chosen.or_else(|| spare(taken, interfaces.len()))?;
         taken.extend([Some(ipv4), ipv6].into_iter().flatten());
         let way_out = model.uplink.as_ref().filter(|_| model.is_way_out(name));
-        let gateway = way_out.and_then(|it| it.gateways.iter().map(IpNet::addr).find(IpAddr::is_ipv4));
-        let mut free = hosts(ipv4).filter(|address| !own.contains(address) && Some(*address) != gateway);
+        let gateway =
+            way_out.and_then(|it| it.gateways.iter().map(IpNet::addr).find(IpAddr::is_ipv4));
+        let mut free =
+            hosts(ipv4).filter(|address| !own.contains(address) && Some(*address) != gateway);
         let gateway = gateway.or_else(|| free.next())?;
         let mut free_ipv6 = ipv6.into_iter().flat_map(hosts).filter(|it| !own.contains(it));
         let ipv6 = ipv6.and_then(|prefix| Some((prefix, free_ipv6.next()?)));
