@@ -25,6 +25,9 @@ use self::subnets::Subnets;
 /// Where the folder of a node is in its container.
 const FOLDER: &str = "/netarium";
 
+/// Where the program of nodes is in its container. Its script puts it where it belongs.
+const PROBE_HERE: &str = "/netarium-probe";
+
 /// How many digits of an image's digest are its tag where Netarium gives it to an engine.
 const DIGITS: usize = 16;
 
