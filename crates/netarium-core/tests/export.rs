@@ -1,5 +1,7 @@
 //! Labs as folders for Docker Compose: golden texts, and what is said that cannot be expressed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use std::collections::BTreeMap;
 
 use netarium_core::desired::desired;
@@ -20,12 +22,12 @@ fn exported(yaml: &[u8]) -> Export {
 }
 
 fn texts(export: &Export) -> BTreeMap<&str, &str> {
-    let text = |content| match content {
-        &ExportedContent::Text(ref text) => Some(text.as_str()),
-        _ => None,
-    };
     let files = export.files.iter();
-    files.filter_map(|(path, file)| Some((path.as_str(), text(&file.content)?))).collect()
+    let texts = files.filter_map(|(path, file)| match &file.content {
+        ExportedContent::Text(text) => Some((path.as_str(), text.as_str())),
+        _ => None,
+    });
+    texts.collect()
 }
 
 const SITE_TO_SITE: &[u8] = include_bytes!("../../../labs/site-to-site/lab.yaml");

@@ -153,6 +153,18 @@ impl Export {
             // Docker knows the name servers of the host.
             Object::File(it)
                 if it.path == "/etc/resolv.conf" && asks_host(model, &model.nodes[&it.node]) => {}
+            // What daemons are told here that have Netarium beside them, they are not told there.
+            Object::File(it) if it.path == ipsec::SWANCTL_CONF => {}
+            Object::Tunnel(it) => {
+                for end in it.tunnel.ends() {
+                    let tunnels = model.tunnels.values();
+                    let text = ipsec::standalone_conf(tunnels, &end.node, it.encryption);
+                    let path = format!("{}{}", files_of(&end.node), ipsec::SWANCTL_CONF);
+                    if it.tunnel.ipsec().is_some() {
+                        self.put(path, 0o644, text);
+                    }
+                }
+            }
             Object::File(it) => {
                 let content = match &it.content {
                     Content::Text(text) => ExportedContent::Text(text.to_string()),

@@ -255,14 +255,19 @@ fn as_said(service: &Service, words: &[String]) -> String {
     run
 }
 
-/// Opens the tunnels that a node opens: as often as it takes, since the other end may come later.
+/// Sees that the tunnels stand that a node opens. Its daemon does that by itself, but does not try again
+/// where the other end answers and is not ready.
 fn tunnels(script: &mut Script, model: &Model, node: &Name) {
     for (name, tunnel) in &model.tunnels {
         let TunnelKind::Ipsec(ipsec) = &tunnel.kind else { continue };
         if tunnel.initiator.node == *node && ipsec.start == Start::Up {
-            script.line(format!("\n# tunnel {name}"));
             script.line(format!(
-                "(until swanctl --initiate --child {name} --timeout 10; do sleep 0.1; done) &"
+                "
+# tunnel {name}
+(until swanctl --list-sas --child {name} | grep -q INSTALLED; do
+    [ -n \"$(swanctl --list-sas --ike {name})\" ] || swanctl --initiate --child {name} || :
+    sleep 0.2
+done) &"
             ));
         }
     }
