@@ -3,6 +3,7 @@
 //! An [`Object`] says what a thing is, never how it is made. The order of the variants of [`Id`]
 //! is the order of creation; the reverse is the order of removal.
 
+mod segment;
 mod uplink;
 mod wireguard;
 
@@ -14,13 +15,13 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::engine_network::EngineNetwork;
 use crate::image::Found;
 use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
 use crate::wireguard::conf_path;
 
+pub use self::segment::{End, Segment, SegmentLink};
 pub use self::uplink::{Published, Uplink};
 pub use self::wireguard::{Key, SharedKey, TunnelInterface, WireguardConf};
 
@@ -32,10 +33,6 @@ pub enum Id {
     Lab,
     /// The lab's certificate authority.
     Authority,
-    /// A segment.
-    Segment(Name),
-    /// The way out to the world and in from the host.
-    Uplink,
     /// A node: its namespaces and its root file system, with no process of its own yet.
     Node(Name),
     /// A kernel setting of a node's network namespace, a path below `/proc/sys`.
@@ -43,6 +40,10 @@ pub enum Id {
     /// A node's firewall and translation of addresses. It is there before the first interface, so
     /// that nothing passes unfiltered.
     Firewall(Name),
+    /// A segment, with the ends of a veth pair in their nodes.
+    Segment(Name),
+    /// The way out to the world and in from the host.
+    Uplink,
     /// An interface of a node.
     Interface(Name, InterfaceName),
     /// A kernel setting of an interface: node, interface, family (`ipv4`, `ipv6`), key.
@@ -77,16 +78,16 @@ pub enum Object {
     Lab(Lab),
     /// See [`Id::Authority`].
     Authority(Authority),
-    /// See [`Id::Segment`].
-    Segment(Segment),
-    /// See [`Id::Uplink`].
-    Uplink(Uplink),
     /// See [`Id::Node`].
     Node(Node),
     /// See [`Id::Sysctl`].
     Sysctl(Sysctl),
     /// See [`Id::Firewall`].
     Firewall(Firewall),
+    /// See [`Id::Segment`].
+    Segment(Segment),
+    /// See [`Id::Uplink`].
+    Uplink(Uplink),
     /// See [`Id::Interface`].
     Interface(Interface),
     /// See [`Id::Interface`].
@@ -131,38 +132,6 @@ pub struct Authority {
     pub lab: Name,
     /// How long its certificates are valid, in days.
     pub days: u32,
-}
-
-/// A segment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    /// Its name.
-    pub name: Name,
-    /// What carries it in the lab's own network namespace.
-    pub link: SegmentLink,
-    /// The largest packet, in bytes.
-    pub mtu: u32,
-    /// How the engine makes it, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<EngineNetwork>,
-}
-
-/// What carries a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SegmentLink {
-    /// A dummy link, parent of macvlan interfaces.
-    Dummy,
-    /// A veth pair, one end of which is parent of macvlan interfaces.
-    VethParent,
-    /// An ifb link, parent of macvlan interfaces.
-    Ifb,
-    /// A bridge.
-    Bridge,
-    /// A veth pair whose two ends go to two nodes.
-    Pair,
-    /// A network that the engine has made.
-    Network,
 }
 
 /// A node before its first process.
@@ -287,10 +256,8 @@ pub enum Port {
     Bridge,
     /// The same, but what comes in there goes to the bridge's own link only, to no other port.
     Isolated,
-    /// The first end of the segment's veth pair.
-    First,
-    /// The second end of the segment's veth pair.
-    Second,
+    /// An end of the segment's veth pair, which is there with it.
+    End,
     /// An interface that the engine has made, on its own network.
     Network,
 }

@@ -253,7 +253,7 @@ fn port(port: Port) -> &'static str {
         Port::Macvlan => "macvlan",
         Port::Bridge => "bridge port",
         Port::Isolated => "isolated bridge port",
-        Port::First | Port::Second => "end of a veth pair",
+        Port::End => "end of a veth pair",
         Port::Network => "the engine's",
     }
 }

@@ -60,6 +60,7 @@ fn lab(it: &Variation) -> Objects {
         link: SegmentLink::Bridge,
         network: None,
         mtu: it.mtu,
+        ends: vec![],
     }));
     for number in &it.nodes {
         add_node(&mut objects, it, *number);

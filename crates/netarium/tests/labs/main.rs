@@ -160,7 +160,8 @@ fn tests() -> Vec<Trial> {
             an_address_a_route_and_an_mtu_are_changed_in_place
             a_service_is_added_changed_and_removed
             what_was_changed_by_hand_is_found_and_mended
-            a_connection_through_an_untouched_node_survives;
+            a_connection_through_an_untouched_node_survives
+            a_cable_whose_end_changes_is_laid_anew;
         wireguard:
             a_killed_program_is_started_again_and_nothing_leaks_meanwhile
             what_was_changed_about_an_interface_is_seen_and_mended
