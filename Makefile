@@ -138,12 +138,22 @@ bench: setup build ## measure the labs, beside the bars; also as JSON, kept in t
 	@echo
 	@.ci/bench-tunnel $(NETARIUM) $(RUNS) >target/bench-tunnel.json
 	@echo
-	@cat target/bench.json target/bench-together.json target/bench-tunnel.json
+	@$(if $(IS_ROOT),$(MAKE) --silent bench-engines,echo 'engines are compared as root only')
+	@echo
+	@cat target/bench.json target/bench-together.json target/bench-tunnel.json $(if $(IS_ROOT),target/bench-engines.json)
 
 # Two networks side by side, for a minute. Ordinary users have no figure.
 .PHONY: bench-tunnel
 bench-tunnel: ## measure a TCP stream through the tunnel beside bare charon, with what is built
 	@.ci/bench-tunnel $(NETARIUM) $(RUNS) >target/bench-tunnel.json
+
+# The Docker Engine is one of its own, which ends with it.
+.PHONY: bench-engines
+bench-engines: ## measure native, docker and docker-compose by turns, with what is built
+	@.ci/packages $(DAEMON_PACKAGES)
+	@.ci/daemons sh -c 'DOCKER_HOST=$$NETARIUM_TEST_DOCKER exec "$$@"' sh \
+	  $(NETARIUM) bench $(LAB) --engine native,docker,docker-compose --runs $(RUNS) --json \
+	  >target/bench-engines.json
 
 .PHONY: bench-cold
 bench-cold: setup build ## measure how long it takes where there is no image yet

@@ -255,8 +255,8 @@ fn as_said(service: &Service, words: &[String]) -> String {
     run
 }
 
-/// Sees that the tunnels stand that a node opens. Its daemon does that by itself, but does not try again
-/// where the other end answers and is not ready.
+/// Sees that the tunnels stand that a node opens: as often as it takes, since the other end may come later,
+/// and again when its daemon was started again.
 fn tunnels(script: &mut Script, model: &Model, node: &Name) {
     for (name, tunnel) in &model.tunnels {
         let TunnelKind::Ipsec(ipsec) = &tunnel.kind else { continue };
@@ -264,9 +264,9 @@ fn tunnels(script: &mut Script, model: &Model, node: &Name) {
             script.line(format!(
                 "
 # tunnel {name}
-(until swanctl --list-sas --child {name} | grep -q INSTALLED; do
-    [ -n \"$(swanctl --list-sas --ike {name})\" ] || swanctl --initiate --child {name} || :
-    sleep 0.2
+(while sleep 0.1; do
+    [ -n \"$(swanctl --list-sas --ike {name})\" ] || swanctl --initiate --child {name} || continue
+    sleep 5
 done) &"
             ));
         }

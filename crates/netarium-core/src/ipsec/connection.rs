@@ -23,8 +23,8 @@ enum Side {
 enum Opening {
     /// Each: they are started one at a time.
     ByBoth,
-    /// The initiator.
-    ByInitiator,
+    /// Neither: somebody tells the initiator to.
+    ByNobody,
 }
 
 /// The connection of `tunnel` as `node` has it: one section, called after the tunnel. It is also
@@ -77,14 +77,14 @@ pub fn swanctl_conf<'a>(
     conf(tunnels, |tunnel| connection(tunnel, node, encryption))
 }
 
-/// The same for daemons that are told nothing else when they start: one end opens a tunnel, since two that
-/// do so together would cross.
+/// The same for daemons that start together and are not told their tunnels one by one: they open none that
+/// is to stand from the start, since two ends that do so at the same time cross.
 pub fn standalone_conf<'a>(
     tunnels: impl IntoIterator<Item = &'a Tunnel>,
     node: &Name,
     encryption: Encryption,
 ) -> String {
-    conf(tunnels, |tunnel| connection_of(tunnel, node, encryption, Opening::ByInitiator))
+    conf(tunnels, |tunnel| connection_of(tunnel, node, encryption, Opening::ByNobody))
 }
 
 fn conf<'a>(
@@ -167,7 +167,8 @@ fn child(
             .value("dpd_action", "trap")
             .value("close_action", "trap"),
         (Start::Up, Side::Initiator) => {
-            section.value(START_ACTION, START).value("dpd_action", "restart")
+            let start = if opening == Opening::ByBoth { START } else { "none" };
+            section.value(START_ACTION, start).value("dpd_action", "restart")
         }
         (Start::Up, Side::Responder) => {
             // A daemon that comes back opens what it had, if it knows where the other end is.
@@ -245,13 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn of_daemons_that_start_together_one_opens_a_tunnel() {
+    fn of_daemons_that_start_together_none_opens_a_tunnel() {
         let text = |node| standalone_conf(&tunnels(), &name(node), Encryption::Kernel);
         let of_both = |node| swanctl_conf(&tunnels(), &name(node), Encryption::Kernel);
-        assert_eq!(text("gateway-a"), of_both("gateway-a"));
-        let expected = of_both("gateway-s").replace("start_action = start", "start_action = none");
-        assert_eq!(text("gateway-s"), expected);
-        assert!(text("gateway-s").contains("start_action = none"));
+        for node in ["gateway-a", "gateway-s"] {
+            let expected = of_both(node).replace("start_action = start", "start_action = none");
+            assert_eq!(text(node), expected);
+            assert!(text(node).contains("start_action = none"));
+        }
     }
 
     #[test]
