@@ -146,6 +146,18 @@ fn a_tunnel_of_wireguard_is_left_out_with_all_that_is_part_of_it() {
 }
 
 #[test]
+fn a_mac_of_the_lab_file_is_told_to_others_and_the_rest_is_dockers() {
+    let export = exported(
+        b"segments: {s: 10.0.0.0/24}\nnodes:\n  a: {interfaces: [{segment: s, address: 10.0.0.1, mac: '02:00:00:00:00:01'}]}\n  \
+          b: {interfaces: {s: 10.0.0.2}}",
+    );
+    let texts = texts(&export);
+    assert!(texts["nodes/a/start.sh"].contains("name eth0 address 02:00:00:00:00:01 mtu 1500"));
+    assert!(texts["nodes/b/start.sh"].contains("name eth0 mtu 1500"));
+    assert_eq!(texts["compose.yaml"].matches("arp_notify").count(), 1);
+}
+
+#[test]
 fn nodes_that_wait_for_others_do_so_in_docker_compose() {
     let export = exported(
         b"nodes:\n  a: {services: [{name: x, run: [sleep, inf]}]}\n  b: {image: 'x:1', command: [make], restart: never}\n  \

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::subnets::Subnets;
 use super::{FOLDER, PROBE_HERE};
+use crate::address::Mac;
 use crate::control::PROBE_PATH;
 use crate::ipsec;
 use crate::model::{
@@ -136,8 +137,10 @@ fn wiring(
     };
     script.batch(&(0..given.len()).flat_map(aside).collect::<Vec<_>>());
     let named = |(index, (it, _)): (usize, &(&Interface, IpAddr))| {
-        let Interface { name, mac, mtu, .. } = it;
-        format!("link set dev netarium{index} name {name} address {mac} mtu {mtu}")
+        let mac =
+            own_mac(model, name, it).map_or_else(String::new, |mac| format!(" address {mac}"));
+        let Interface { name, mtu, .. } = it;
+        format!("link set dev netarium{index} name {name}{mac} mtu {mtu}")
     };
     script.batch(&given.iter().enumerate().map(named).collect::<Vec<_>>());
     // Docker's way out has IPv4 only.
@@ -162,6 +165,13 @@ fn wiring(
         _ => None,
     }));
     script.batch(&lines);
+}
+
+/// The hardware address that the lab file gives an interface. All others are left as Docker has made them:
+/// who has heard of one while containers start would send there for most of a minute.
+pub(super) fn own_mac(model: &Model, node: &Name, interface: &Interface) -> Option<Mac> {
+    let derived = Mac::derive(&model.lab, node, &interface.name);
+    Some(interface.mac).filter(|mac| *mac != derived)
 }
 
 fn route(route: &Route) -> String {

@@ -94,7 +94,7 @@ fn service(
     if objects.iter().any(|(_, it)| matches!(it, Object::Credential(it) if it.node == *name)) {
         lines.line(2, format!("devices: [\"{TUN}:{TUN}\"]"));
     }
-    sysctls(lines, objects, (name, node));
+    sysctls(lines, model, objects, (name, node));
     limits(lines, node);
     volumes(lines, name, node);
     ports(lines, model, name);
@@ -102,7 +102,7 @@ fn service(
     networks(lines, model, (name, node), subnets);
 }
 
-fn sysctls(lines: &mut Lines, objects: &Objects, (name, node): (&Name, &Node)) {
+fn sysctls(lines: &mut Lines, model: &Model, objects: &Objects, (name, node): (&Name, &Node)) {
     lines.line(2, "sysctls:");
     for (_, object) in objects.iter() {
         if let Object::Sysctl(it) = object
@@ -111,6 +111,11 @@ fn sysctls(lines: &mut Lines, objects: &Objects, (name, node): (&Name, &Node)) {
         {
             lines.line(3, format!("{}: {}", it.key.replace('/', "."), word(&it.value)));
         }
+    }
+    if node.interfaces.iter().any(|it| script::own_mac(model, name, it).is_some()) {
+        // Those who have heard of Docker's own address are told of the new one.
+        lines.line(3, "net.ipv4.conf.all.arp_notify: \"1\"");
+        lines.line(3, "net.ipv6.conf.all.ndisc_notify: \"1\"");
     }
     let mut addresses = node.interfaces.iter().flat_map(|it| &it.addresses);
     if addresses.any(|address| address.addr().is_ipv6()) {
