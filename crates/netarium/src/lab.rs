@@ -11,6 +11,7 @@ mod disturb;
 mod error;
 mod images;
 mod lock;
+mod networks;
 mod programs;
 mod undo;
 mod volumes;
@@ -281,6 +282,7 @@ impl Lab {
             // Nothing is made, and nothing taken away, if it does not answer.
             self.client().await?;
         }
+        self.check_networks(&file.model, engine).await?;
         let _images = self.make_images(&file.model, report).await?;
         let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {
@@ -288,6 +290,7 @@ impl Lab {
         }
         let before = self.observe().await?;
         let steps = steps(&objects, &before);
+        self.check_changes(&steps)?;
         report(Event::Planned { steps: steps.len() });
         for (id, object) in objects.iter() {
             if let Some(node) = certificates::refused(object, &before.revoked) {
