@@ -78,11 +78,13 @@ pub struct UpOptions {
     pub after_failure: AfterFailure,
     /// How long services and tunnels may take to be ready.
     pub patience: Duration,
+    /// When images of others are pulled.
+    pub pull: Pull,
 }
 
 impl Default for UpOptions {
     fn default() -> Self {
-        Self { after_failure: AfterFailure::Undo, patience: PATIENCE }
+        Self { after_failure: AfterFailure::Undo, patience: PATIENCE, pull: Pull::default() }
     }
 }
 
@@ -93,6 +95,18 @@ pub enum AfterFailure {
     Undo,
     /// It stays, to be looked at.
     Keep,
+}
+
+/// When images of others are pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// If they are not there. Those in files and in Docker also if they have changed.
+    #[default]
+    Missing,
+    /// Each time, since a name may mean another image now. Layers that are there are not sent again.
+    Always,
+    /// Not at all: what is not there is an error.
+    Never,
 }
 
 /// What there is to do to bring a lab to what its file says.
@@ -281,7 +295,7 @@ impl Lab {
             // Nothing is made, and nothing taken away, if it does not answer.
             self.client().await?;
         }
-        let _images = self.make_images(&file.model, report).await?;
+        let _images = self.make_images(&file.model, options.pull, report).await?;
         let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {
             self.clear(report).await?;
