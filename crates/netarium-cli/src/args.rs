@@ -436,6 +436,11 @@ pub(crate) enum Image {
         /// Say what would be removed, and remove nothing
         #[arg(short = 'n', long)]
         dry_run: bool,
+        /// native: leave alone what labs have given to Docker; docker: fail if Docker does not answer
+        /// [default: what Docker was given, too, if it answers]
+        #[arg(long, env = "NETARIUM_ENGINE", hide_env = true, value_name = "ENGINE")]
+        #[arg(value_parser = engine)]
+        engine: Option<Engine>,
     },
     /// Remove images
     Rm {

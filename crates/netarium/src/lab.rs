@@ -9,6 +9,7 @@ mod change;
 mod containers;
 mod disturb;
 mod error;
+mod given;
 mod images;
 mod lock;
 mod programs;
@@ -145,6 +146,7 @@ pub enum State {
 }
 
 pub use self::error::LabError;
+pub use self::given::{Given, GivenImages};
 
 type Result<T> = std::result::Result<T, LabError>;
 

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 
 use netarium::event::Event;
 use netarium::image::{ImageEvent, Store};
-use netarium::lab::{Pull, UpOptions};
+use netarium::lab::{GivenImages, Pull, UpOptions};
 use serde_json::{Value, json};
 
+use crate::docker::{self, DOCKER, docker};
 use crate::lab::{TestLab, in_words, run, wait_until};
 use crate::others::{Layer, Made, Registry, replace};
 use crate::owner;
@@ -25,7 +26,7 @@ exec netarium-probe http-echo --port 8080
 "#;
 
 /// Three layers: what the second hides and the third puts elsewhere is in the first.
-fn layers(mark: &str) -> Vec<Layer> {
+fn layers(mark: &str, second: Layer) -> Vec<Layer> {
     let first = Layer::of_the_shell(mark)
         .folder("app", 0o755)
         .file("app/gone", "gone\n", 0o644)
@@ -33,7 +34,7 @@ fn layers(mark: &str) -> Vec<Layer> {
         .file("app/all/one", "one\n", 0o644)
         .file("app/turns/inner", "inner\n", 0o644)
         .device("app/made");
-    let second = Layer::new()
+    let second = second
         .file("app/.wh.gone", "", 0)
         .file("app/all/.wh..wh..opq", "", 0)
         .file("app/all/two", "two\n", 0o644)
@@ -51,9 +52,14 @@ fn config(script: &str) -> Value {
 }
 
 fn image(mark: &str) -> Made {
+    image_over(mark, Layer::new())
+}
+
+/// The same, with more in the second layer.
+fn image_over(mark: &str, second: Layer) -> Made {
     let mut config = config(SCRIPT);
     config["User"] = "app".into();
-    Made::new(layers(mark), &config)
+    Made::new(layers(mark, second), &config)
 }
 
 /// An image that says a word, and then nothing more.
@@ -84,6 +90,13 @@ fn store() -> Store {
     Store::at(&owner::data().images()).unwrap()
 }
 
+/// What Docker has been given, by its names.
+fn given() -> Vec<String> {
+    let format = "{{.Repository}}:{{.Tag}}";
+    let words = ["image", "ls", "--filter", "label=io.netarium.image", "--format", format];
+    docker(&words).lines().map(str::to_owned).collect()
+}
+
 /// Removes from the store what a test has had pulled.
 fn forget(title: &str) {
     let is_ours = |name: &String| name.contains(title);
@@ -107,9 +120,9 @@ fn layers_of_up(lab: &TestLab, pull: Pull) -> Result<usize, String> {
 
 /// Asserts that both nodes run what the image says, as it says, and reach each other.
 pub(crate) fn assert_runs_as_it_says(lab: &TestLab) {
-    let script = "i=0; while read -r line; do i=$((i + 1)); done </proc/self/uid_map; echo $i";
-    let has_ids = lab.sh("bob", script) != "1\n";
-    let user = if has_ids { 1000 } else { 0 };
+    let script = "i=0; while read -r inside out count; do i=$((i + count)); done \
+                  </proc/self/uid_map; echo $i";
+    let user = if lab.sh("bob", script) == "1\n" { 0 } else { 1000 };
     let said = format!(
         "hello from /app\nuser {user}\nagain all kept linked turns all/two\nkept file two\n\
          devices of its own\n"
@@ -225,4 +238,81 @@ pub(crate) fn links_of_an_image_lead_nowhere_outside() {
     assert_eq!(there, ["image.oci", "victim"]);
     fs::remove_dir_all(folder).unwrap();
     forget("images-links/");
+}
+
+/// What Docker calls an image of the store.
+fn tag_of(name: &String) -> String {
+    let record = store().pulled().unwrap().into_iter().find(|it| it.names().contains(name));
+    let digest = record.unwrap().digest;
+    format!("netarium/pulled:{}", &digest["sha256:".len()..][..16])
+}
+
+/// What Docker is given is its own until nobody uses it.
+pub(crate) fn images_of_others_run_on_docker_as_they_do_here() {
+    let registry = Registry::start();
+    let name = registry.put("test/app:1", &image("on-docker"));
+    let data = docker::data();
+    let lab = TestLab::at(data.clone(), "images-docker", &format!("{DOCKER}{}", body(&name)));
+    assert_eq!(layers_of_up(&lab, Pull::Missing), Ok(3));
+    assert_runs_as_it_says(&lab);
+    let first = tag_of(&name);
+    assert!(given().contains(&first));
+
+    // Another image of the same name makes the nodes anew, when it is asked for.
+    registry.put("test/app:1", &saying("on-docker", "second"));
+    assert_eq!(layers_of_up(&lab, Pull::Missing), Ok(0));
+    assert_runs_as_it_says(&lab);
+    layers_of_up(&lab, Pull::Always).unwrap();
+    wait_until("it has written", || log(&lab, "bob") == "second\n");
+    let second = tag_of(&name);
+
+    // What a lab uses stays, and what somebody has made of it or calls by a name of their own.
+    let spare = run(run(GivenImages::find(&data)).unwrap().spare()).unwrap();
+    assert!(spare.iter().any(|it| it.name == first && it.bytes > 100_000), "{spare:?}");
+    assert!(!spare.iter().any(|it| it.name == second), "{spare:?}");
+    run(run(GivenImages::find(&data)).unwrap().remove_spare()).unwrap();
+    assert!(!given().contains(&first) && given().contains(&second));
+    lab.assert_healthy();
+    docker::down(&lab);
+    docker(&["tag", &second, "test/of-ours:1"]);
+    run(run(GivenImages::find(&data)).unwrap().remove_spare()).unwrap();
+    assert!(given().contains(&second));
+    docker(&["image", "rm", "test/of-ours:1"]);
+    run(run(GivenImages::find(&data)).unwrap().remove_spare()).unwrap();
+    assert!(!given().contains(&second));
+
+    // It is given once more to whoever wants it.
+    lab.up();
+    wait_until("it has written", || log(&lab, "bob") == "second\n");
+    docker::down(&lab);
+    forget(&name);
+}
+
+/// Of Docker, on both engines; anew when Docker has another one of that name.
+pub(crate) fn images_of_docker_run_on_both_engines() {
+    let load = |image: &Made| {
+        let path = std::env::temp_dir().join(format!("netarium-saved-{}", std::process::id()));
+        replace(&path, &image.docker_archive("test/of-docker:1"));
+        docker(&["load", "--input", path.to_str().unwrap()]);
+        fs::remove_file(&path).unwrap();
+    };
+    for (engine, data) in [("", owner::data()), (DOCKER, docker::data())] {
+        // Docker knows no hard links to what is in another layer.
+        load(&image_over("of-docker", Layer::new().file("app/kept", "kept\n", 0o644)));
+        let body = format!("{engine}{}", body("docker-daemon:test/of-docker:1"));
+        let lab = TestLab::at(data, &format!("images-of-docker{}", engine.len()), &body);
+        lab.up();
+        assert_runs_as_it_says(&lab);
+        load(&saying("of-docker", "another"));
+        lab.up();
+        wait_until("it has written", || log(&lab, "bob") == "another\n");
+        lab.down();
+        docker(&["image", "rm", "test/of-docker:1"]);
+        let error = layers_of_up(&lab, Pull::Always).unwrap_err();
+        assert!(
+            error.contains("of-docker") && error.contains("cannot take it from Docker"),
+            "{error}"
+        );
+        forget("docker-daemon:test/of-docker:1");
+    }
 }

@@ -216,6 +216,9 @@ fn tests_of_docker() -> Vec<Trial> {
             labs_with_the_same_prefixes_do_not_notice_each_other
             a_lab_is_on_one_engine_at_a_time
             a_name_of_somebody_elses_container_is_told;
+        images:
+            images_of_others_run_on_docker_as_they_do_here
+            images_of_docker_run_on_both_engines;
     }
 }
 
