@@ -138,9 +138,12 @@ bench: setup build ## measure the labs, beside the bars; also as JSON, kept in t
 	@echo
 	@.ci/bench-tunnel $(NETARIUM) $(RUNS) >target/bench-tunnel.json
 	@echo
-	@$(if $(IS_ROOT),$(MAKE) --silent bench-engines,echo 'engines are compared as root only')
+	@$(MAKE) --no-print-directory bench-pull
 	@echo
-	@cat target/bench.json target/bench-together.json target/bench-tunnel.json $(if $(IS_ROOT),target/bench-engines.json)
+	@$(if $(IS_ROOT),$(MAKE) --no-print-directory bench-engines,echo 'engines are compared as root only')
+	@echo
+	@cat target/bench.json target/bench-together.json target/bench-tunnel.json target/bench-pull.json \
+	  $(if $(IS_ROOT),target/bench-engines.json)
 
 # Two networks side by side, for a minute. Ordinary users have no figure.
 .PHONY: bench-tunnel
@@ -154,6 +157,12 @@ bench-engines: ## measure native, docker and docker-compose by turns, with what 
 	@.ci/daemons sh -c 'DOCKER_HOST=$$NETARIUM_TEST_DOCKER exec "$$@"' sh \
 	  $(NETARIUM) bench $(LAB) --engine native,docker,docker-compose --runs $(RUNS) --json \
 	  >target/bench-engines.json
+
+# Beside a Docker Engine and a registry of its own.
+.PHONY: bench-pull
+bench-pull: ## measure the pull of an image of 250 MB beside docker pull, with what is built
+	@$(if $(IS_ROOT),.ci/packages $(DAEMON_PACKAGES))
+	@.ci/bench-pull $(NETARIUM) $(RUNS) >target/bench-pull.json
 
 .PHONY: bench-cold
 bench-cold: setup build ## measure how long it takes where there is no image yet

@@ -176,6 +176,20 @@ pub(crate) struct Up {
     /// How long services and tunnels may take to be ready: 500ms, 60s, 2m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) timeout: Duration,
+    /// When images of others are pulled
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pub(crate) pull: Pull,
+}
+
+/// When images of others are pulled, in the words of Docker Compose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    /// Those that are not there, and files that have changed
+    Missing,
+    /// All: a name may mean another image now
+    Always,
+    /// None
+    Never,
 }
 
 #[derive(Debug, Args)]
@@ -447,6 +461,11 @@ pub(crate) enum Image {
         /// Say what would be removed, and remove nothing
         #[arg(short = 'n', long)]
         dry_run: bool,
+        /// native: leave alone what labs have given to Docker; docker: fail if Docker does not answer
+        /// [default: what Docker was given, too, if it answers]
+        #[arg(long, env = "NETARIUM_ENGINE", hide_env = true, value_name = "ENGINE")]
+        #[arg(value_parser = engine)]
+        engine: Option<Engine>,
     },
     /// Remove images
     Rm {

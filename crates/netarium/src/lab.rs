@@ -10,6 +10,7 @@ mod containers;
 mod disturb;
 mod error;
 mod export;
+mod given;
 mod images;
 mod lock;
 mod networks;
@@ -80,11 +81,13 @@ pub struct UpOptions {
     pub after_failure: AfterFailure,
     /// How long services and tunnels may take to be ready.
     pub patience: Duration,
+    /// When images of others are pulled.
+    pub pull: Pull,
 }
 
 impl Default for UpOptions {
     fn default() -> Self {
-        Self { after_failure: AfterFailure::Undo, patience: PATIENCE }
+        Self { after_failure: AfterFailure::Undo, patience: PATIENCE, pull: Pull::default() }
     }
 }
 
@@ -95,6 +98,18 @@ pub enum AfterFailure {
     Undo,
     /// It stays, to be looked at.
     Keep,
+}
+
+/// When images of others are pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// If they are not there. Those in files and in Docker also if they have changed.
+    #[default]
+    Missing,
+    /// Each time, since a name may mean another image now. Layers that are there are not sent again.
+    Always,
+    /// Not at all: what is not there is an error.
+    Never,
 }
 
 /// What there is to do to bring a lab to what its file says.
@@ -133,6 +148,7 @@ pub enum State {
 }
 
 pub use self::error::LabError;
+pub use self::given::{Given, GivenImages};
 
 type Result<T> = std::result::Result<T, LabError>;
 
@@ -284,7 +300,7 @@ impl Lab {
             self.client().await?;
         }
         self.check_networks(&file.model, engine).await?;
-        let _images = self.make_images(&file.model, report).await?;
+        let _images = self.make_images(&file.model, options.pull, report).await?;
         let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {
             self.clear(report).await?;

@@ -28,6 +28,9 @@ const FOLDER: &str = "/netarium";
 /// Where the program of nodes is in its container. Its script puts it where it belongs.
 const PROBE_HERE: &str = "/netarium-probe";
 
+/// What the names of images begin with that Netarium gives to an engine.
+pub const AT_ENGINE: &str = "netarium/";
+
 /// How many digits of an image's digest are its tag where Netarium gives it to an engine.
 const DIGITS: usize = 16;
 
@@ -78,7 +81,7 @@ pub fn files_of(node: &Name) -> String {
 /// What an image that Netarium has made is called at an engine.
 pub fn name_at_engine(name: &str, digest: &str) -> String {
     let tag: String = digest.chars().take(DIGITS).collect();
-    format!("netarium/{name}:{tag}")
+    format!("{AT_ENGINE}{name}:{tag}")
 }
 
 /// The lab with images that another machine can have, too, and what that changes.

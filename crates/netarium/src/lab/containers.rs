@@ -2,13 +2,15 @@
 //! watches over them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 
 use netarium_core::model::{Engine, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{self, Id, ImageRef, Object};
 use netarium_core::plan::Step;
+use rustix::fs::FlockOperation;
 
+use super::given;
 use super::{AfterFailure, Lab, LabError, Result, State, UpOptions};
 use crate::engine::docker::client::{Client, Place};
 use crate::engine::docker::containers::Containers;
@@ -25,6 +27,8 @@ pub(super) struct OtherEngine {
     client: Client,
     /// How it calls the images of nodes.
     images: BTreeMap<String, String>,
+    /// Nobody removes them meanwhile.
+    _lock: File,
 }
 
 impl Lab {
@@ -81,15 +85,16 @@ impl Lab {
             .collect();
         let folder = self.data.images();
         let store = Store { images: &folder, lock: self.data.images_lock() };
+        let lock = given::lock(&self.data, FlockOperation::LockShared).await?;
         let images = images::provide(&client, &wanted, &store, report).await?;
         self.networks(&client).make(steps).await?;
-        Ok(Some(OtherEngine { client, images }))
+        Ok(Some(OtherEngine { client, images, _lock: lock }))
     }
 
     /// Makes the containers of the steps with these numbers.
     pub(super) async fn make_containers(
         &self,
-        OtherEngine { client, images }: &OtherEngine,
+        OtherEngine { client, images, .. }: &OtherEngine,
         steps: &[Step],
         numbers: &[usize],
     ) -> Result<()> {

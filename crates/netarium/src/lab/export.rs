@@ -5,7 +5,7 @@ use netarium_core::export::{Export, export, portable};
 use netarium_core::model::Image;
 use netarium_core::object::ImageRef;
 
-use super::{Lab, LabError, Result};
+use super::{Lab, LabError, Pull, Result};
 use crate::engine::docker::client::{Client, Place};
 use crate::engine::docker::images::{self, Store};
 use crate::event::Report;
@@ -26,7 +26,7 @@ impl Lab {
     ) -> Result<Export> {
         let (model, notes) = portable(&file.model);
         let holds = match load {
-            Load::Now => self.make_images(&model, report).await?,
+            Load::Now => self.make_images(&model, Pull::Missing, report).await?,
             Load::Later => Vec::new(),
         };
         // What an image of others runs is known only when it is here.

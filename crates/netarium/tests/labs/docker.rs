@@ -21,7 +21,7 @@ const TEST_DOCKER: &str = "NETARIUM_TEST_DOCKER";
 /// Where the library looks for it.
 const DOCKER_HOST: &str = "DOCKER_HOST";
 
-const DOCKER: &str = "engine: docker\n";
+pub(crate) const DOCKER: &str = "engine: docker\n";
 
 /// Two hosts and a router between them, with a service.
 const TWO: &str = "
@@ -52,7 +52,7 @@ pub(crate) fn name_the_engine() {
 }
 
 /// A data folder that has the images of the other tests, and no lab of theirs.
-fn data() -> DataFolder {
+pub(crate) fn data() -> DataFolder {
     assert!(
         std::env::var_os(TEST_DOCKER).is_some(),
         "there is no Docker Engine: .ci/daemons starts one for these tests"
@@ -69,7 +69,7 @@ fn lab(name: &str, body: &str) -> TestLab {
     TestLab::at(data(), name, &format!("{DOCKER}{body}"))
 }
 
-fn docker(words: &[&str]) -> String {
+pub(crate) fn docker(words: &[&str]) -> String {
     #[expect(clippy::disallowed_methods, reason = "the engine is asked past the library")]
     let output = Command::new("docker").args(words).output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -85,7 +85,7 @@ fn containers(lab: &TestLab) -> Vec<String> {
 }
 
 /// Takes a lab down and asserts that nothing of it is left, at the engine neither.
-fn down(lab: &TestLab) {
+pub(crate) fn down(lab: &TestLab) {
     lab.down();
     assert_eq!(containers(lab), Vec::<String>::new());
 }

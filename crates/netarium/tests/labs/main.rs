@@ -9,6 +9,7 @@
 
 mod child;
 mod lab;
+mod others;
 mod owner;
 mod traces;
 mod world;
@@ -22,6 +23,7 @@ mod failures;
 mod faults;
 mod files;
 mod firewalls;
+mod images;
 mod joins;
 mod nesting;
 mod node;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     if let Some(code) = child::run_if_child().or_else(world::run_if_child) {
         return code;
     }
+    others::name_the_settings();
     let mut arguments = Arguments::from_args();
     // Tests wait more than they compute.
     arguments.test_threads.get_or_insert(4);
@@ -75,7 +78,9 @@ fn main() -> ExitCode {
         let names: Vec<String> = names.iter().map(|trial| trial.name().to_owned()).collect();
         all.extend(world::trials(&names, &public));
     }
-    libtest_mimic::run(&arguments, all).exit_code()
+    let exit_code = libtest_mimic::run(&arguments, all).exit_code();
+    others::forget_the_settings();
+    exit_code
 }
 
 /// Those that take longest come first.
@@ -162,6 +167,12 @@ fn tests() -> Vec<Trial> {
             what_was_changed_by_hand_is_found_and_mended
             a_connection_through_an_untouched_node_survives
             a_cable_whose_end_changes_is_laid_anew;
+        images:
+            an_image_of_a_registry_runs_as_it_says_and_is_unpacked_once
+            a_tag_means_what_it_meant_until_it_is_pulled_again
+            an_image_that_is_not_for_this_machine_or_not_there_is_told
+            archives_run_as_they_say_and_anew_when_they_change
+            links_of_an_image_lead_nowhere_outside;
         wireguard:
             a_killed_program_is_started_again_and_nothing_leaks_meanwhile
             what_was_changed_about_an_interface_is_seen_and_mended
@@ -206,6 +217,9 @@ fn tests_of_docker() -> Vec<Trial> {
             labs_with_the_same_prefixes_do_not_notice_each_other
             a_lab_is_on_one_engine_at_a_time
             a_name_of_somebody_elses_container_is_told;
+        images:
+            images_of_others_run_on_docker_as_they_do_here
+            images_of_docker_run_on_both_engines;
     }
 }
 

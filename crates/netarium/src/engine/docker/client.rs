@@ -80,6 +80,15 @@ impl Place {
     }
 }
 
+/// What an engine says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeted {
+    pub(crate) version: String,
+    pub(crate) api: String,
+    /// The release of the kernel that it runs on.
+    pub(crate) kernel: String,
+}
+
 /// A conversation with an engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -98,6 +107,21 @@ impl Client {
             return Err(EngineError::NotRoot(place.clone()));
         }
         Self::meet(place, FIRST_ANSWER).await
+    }
+
+    /// Who answers at `place`, whether this user could work with it or not.
+    ///
+    /// # Errors
+    /// If nobody does, or somebody who is no use.
+    pub(crate) async fn greet(place: &Place) -> Result<Greeted, EngineError> {
+        let client = Self::meet(place, FIRST_ANSWER).await?;
+        let version = client.docker.version().await;
+        let version = version.map_err(client.refused("say who it is"))?;
+        Ok(Greeted {
+            version: version.version.unwrap_or_default(),
+            api: version.api_version.unwrap_or_default(),
+            kernel: version.kernel_version.unwrap_or_default(),
+        })
     }
 
     /// The same for whoever may.

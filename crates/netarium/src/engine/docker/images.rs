@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions};
 use futures_util::StreamExt;
-use netarium_core::export::name_at_engine;
+use netarium_core::export::{AT_ENGINE, name_at_engine};
 use netarium_core::object::ImageRef;
 use rustix::fs::FlockOperation;
 use tokio::net::unix::pipe;
@@ -24,7 +24,10 @@ use crate::image::{self, ROOTFS};
 type Result<T> = std::result::Result<T, EngineError>;
 
 /// The label of an image that was made here.
-const LABEL: &str = "io.netarium.image";
+pub(super) const LABEL: &str = "io.netarium.image";
+
+/// What the names of such images begin with.
+pub(super) const PREFIX: &str = AT_ENGINE;
 
 /// Where images are on this side.
 pub(crate) struct Store<'a> {

@@ -54,7 +54,8 @@ pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result
             let other = netlink.index(&other)?;
             netlink.set_up(other)?;
         }
-        // The engine was told to make it before it made the first node on it.
+        // The ends of a pair are made in their nodes; and a network by the engine, before the first node
+        // that is on it.
         SegmentLink::Pair | SegmentLink::Network => return Ok(()),
     }
     netlink.set_alias(&name, &alias)
