@@ -1,5 +1,6 @@
 //! Nodes that are made from images of others: from a registry, from files, and from Docker.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Mutex;
 
@@ -144,8 +145,11 @@ pub(crate) fn an_image_of_a_registry_runs_as_it_says_and_is_unpacked_once() {
     assert_eq!(layers_of_up(&lab, Pull::Missing), Ok(3));
     assert_runs_as_it_says(&lab);
     let record = store().pulled().unwrap().into_iter().find(|it| it.names().contains(&name));
-    assert!(record.unwrap().lost().iter().any(|it| it.starts_with("1 devices")));
+    let record = record.unwrap();
+    assert!(record.lost().iter().any(|it| it.starts_with("1 devices")));
+    assert_eq!(lab.lab.images_in_use().unwrap(), BTreeSet::from([record.digest]));
     lab.down();
+    assert_eq!(lab.lab.images_in_use().unwrap(), BTreeSet::new());
     // From now on it is there, whether its registry is or not.
     registry.leave();
     assert_eq!(layers_of_up(&lab, Pull::Missing), Ok(0));
