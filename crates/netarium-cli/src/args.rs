@@ -276,8 +276,15 @@ pub(crate) struct Bench {
     /// Paths of lab files or their folders, or names of labs; several are brought up at the same time
     #[arg(value_name = "LAB", value_hint = ValueHint::AnyPath)]
     pub(crate) labs: Vec<String>,
-    #[command(flatten)]
-    pub(crate) on: OnEngine,
+    /// What makes the nodes: native or docker; several take turns [default: as the lab file says, else
+    /// native]
+    #[arg(long = "engine", env = "NETARIUM_ENGINE", hide_env = true, value_name = "ENGINE")]
+    #[arg(value_parser = engine)]
+    pub(crate) engines: Vec<Engine>,
+    /// And docker-compose in its turn, with the file that `netarium export compose` made of the lab
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(conflicts_with_all = ["cold", "memory"], requires = "engines")]
+    pub(crate) compose: Option<PathBuf>,
     /// How often it is brought up, besides once to make it ready
     #[arg(long, value_name = "NUMBER", default_value = "5")]
     pub(crate) runs: std::num::NonZeroU32,

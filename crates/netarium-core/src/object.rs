@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
+use crate::engine_network::EngineNetwork;
 use crate::image::Found;
 use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
@@ -31,10 +32,6 @@ pub enum Id {
     Lab,
     /// The lab's certificate authority.
     Authority,
-    /// A segment.
-    Segment(Name),
-    /// The way out to the world and in from the host.
-    Uplink,
     /// A node: its namespaces and its root file system, with no process of its own yet.
     Node(Name),
     /// A kernel setting of a node's network namespace, a path below `/proc/sys`.
@@ -42,6 +39,10 @@ pub enum Id {
     /// A node's firewall and translation of addresses. It is there before the first interface, so
     /// that nothing passes unfiltered.
     Firewall(Name),
+    /// A segment, with the ends of a veth pair in their nodes.
+    Segment(Name),
+    /// The way out to the world and in from the host.
+    Uplink,
     /// An interface of a node.
     Interface(Name, InterfaceName),
     /// A kernel setting of an interface: node, interface, family (`ipv4`, `ipv6`), key.
@@ -76,16 +77,16 @@ pub enum Object {
     Lab(Lab),
     /// See [`Id::Authority`].
     Authority(Authority),
-    /// See [`Id::Segment`].
-    Segment(Segment),
-    /// See [`Id::Uplink`].
-    Uplink(Uplink),
     /// See [`Id::Node`].
     Node(Node),
     /// See [`Id::Sysctl`].
     Sysctl(Sysctl),
     /// See [`Id::Firewall`].
     Firewall(Firewall),
+    /// See [`Id::Segment`].
+    Segment(Segment),
+    /// See [`Id::Uplink`].
+    Uplink(Uplink),
     /// See [`Id::Interface`].
     Interface(Interface),
     /// See [`Id::Interface`].
@@ -141,6 +142,26 @@ pub struct Segment {
     pub link: SegmentLink,
     /// The largest packet, in bytes.
     pub mtu: u32,
+    /// The two ends of a veth pair, which are made together and where they belong: a link that moves
+    /// into another namespace waits for all who may still look at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<End>,
+    /// How the engine makes it, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<EngineNetwork>,
+}
+
+/// An end of a veth pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The node that it is in.
+    pub node: Name,
+    /// Its name there.
+    pub interface: InterfaceName,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
 }
 
 /// What carries a segment.
@@ -157,6 +178,8 @@ pub enum SegmentLink {
     Bridge,
     /// A veth pair whose two ends go to two nodes.
     Pair,
+    /// A network that the engine has made.
+    Network,
 }
 
 /// A node before its first process.
@@ -281,10 +304,10 @@ pub enum Port {
     Bridge,
     /// The same, but what comes in there goes to the bridge's own link only, to no other port.
     Isolated,
-    /// The first end of the segment's veth pair.
-    First,
-    /// The second end of the segment's veth pair.
-    Second,
+    /// An end of the segment's veth pair, which is there with it.
+    End,
+    /// An interface that the engine has made, on its own network.
+    Network,
 }
 
 /// A kernel setting of an interface.

@@ -12,6 +12,7 @@ mod error;
 mod given;
 mod images;
 mod lock;
+mod networks;
 mod programs;
 mod undo;
 mod volumes;
@@ -297,6 +298,7 @@ impl Lab {
             // Nothing is made, and nothing taken away, if it does not answer.
             self.client().await?;
         }
+        self.check_networks(&file.model, engine).await?;
         let _images = self.make_images(&file.model, options.pull, report).await?;
         let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {
@@ -304,6 +306,7 @@ impl Lab {
         }
         let before = self.observe().await?;
         let steps = steps(&objects, &before);
+        self.check_changes(&steps)?;
         report(Event::Planned { steps: steps.len() });
         for (id, object) in objects.iter() {
             if let Some(node) = certificates::refused(object, &before.revoked) {

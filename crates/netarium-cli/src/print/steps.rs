@@ -244,6 +244,7 @@ fn link(link: SegmentLink) -> &'static str {
         SegmentLink::Ifb => "macvlan over an ifb link",
         SegmentLink::Bridge => "bridge",
         SegmentLink::Pair => "veth pair",
+        SegmentLink::Network => "the engine's network",
     }
 }
 
@@ -252,7 +253,8 @@ fn port(port: Port) -> &'static str {
         Port::Macvlan => "macvlan",
         Port::Bridge => "bridge port",
         Port::Isolated => "isolated bridge port",
-        Port::First | Port::Second => "end of a veth pair",
+        Port::End => "end of a veth pair",
+        Port::Network => "the engine's",
     }
 }
 

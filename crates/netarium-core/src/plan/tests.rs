@@ -58,7 +58,9 @@ fn lab(it: &Variation) -> Objects {
     objects.insert(Object::Segment(Segment {
         name: name("lan"),
         link: SegmentLink::Bridge,
+        network: None,
         mtu: it.mtu,
+        ends: vec![],
     }));
     for number in &it.nodes {
         add_node(&mut objects, it, *number);

@@ -16,6 +16,7 @@ use crate::engine::docker::client::{Client, Place};
 use crate::engine::docker::containers::Containers;
 use crate::engine::docker::error::EngineError;
 use crate::engine::docker::images::{self, Store};
+use crate::engine::docker::networks::{self, Recorded};
 use crate::engine::docker::watcher;
 use crate::event::Report;
 use crate::failure::Failure;
@@ -86,6 +87,7 @@ impl Lab {
         let store = Store { images: &folder, lock: self.data.images_lock() };
         let lock = given::lock(&self.data, FlockOperation::LockShared).await?;
         let images = images::provide(&client, &wanted, &store, report).await?;
+        self.networks(&client).make(steps).await?;
         Ok(Some(OtherEngine { client, images, _lock: lock }))
     }
 
@@ -102,7 +104,8 @@ impl Lab {
         };
         let nodes: Vec<&object::Node> = numbers.iter().filter_map(node).collect();
         let programs = self.lay_down()?;
-        let made = self.containers(client).make(&nodes, &programs, images).await;
+        let endpoints = networks::endpoints(&self.name, steps, &self.recorded_networks());
+        let made = self.containers(client).make(&nodes, &programs, images, &endpoints).await;
         made.map_err(|not_made| {
             let step = nodes.iter().find(|node| node.name == not_made.node);
             let what = step.map_or_else(String::new, |node| {
@@ -135,7 +138,12 @@ impl Lab {
             Err(_) if engine.is_none() => return Ok(false),
             result => result?,
         };
-        Ok(self.containers(&client).remove_all().await?)
+        let were_there = self.containers(&client).remove_all().await?;
+        let networks = match self.recorded_networks().is_empty() {
+            true => Recorded::Without,
+            false => Recorded::WithNetworks,
+        };
+        Ok(self.networks(&client).remove_all(networks).await? || were_there)
     }
 
     /// Sees that a lab of another engine is watched.

@@ -165,7 +165,8 @@ fn tests() -> Vec<Trial> {
             an_address_a_route_and_an_mtu_are_changed_in_place
             a_service_is_added_changed_and_removed
             what_was_changed_by_hand_is_found_and_mended
-            a_connection_through_an_untouched_node_survives;
+            a_connection_through_an_untouched_node_survives
+            a_cable_whose_end_changes_is_laid_anew;
         images:
             an_image_of_a_registry_runs_as_it_says_and_is_unpacked_once
             a_tag_means_what_it_meant_until_it_is_pulled_again

@@ -5,7 +5,8 @@
 //! [`client`] is the conversation, [`images`] and [`containers`] what it is about, with [`form`],
 //! [`host`] and [`pack`] below them; [`given`] is what is left of images. When a container has begun its first process waits at its
 //! [`gate`], and the worker [prepares](prepare) the container. The [`watcher`] stays with the lab and has
-//! what the engine starts again wired again.
+//! what the engine starts again wired again. Where a lab asks for it, the engine makes the segments,
+//! too, as [`networks`] of its own.
 
 pub(crate) mod client;
 pub(crate) mod containers;
@@ -15,6 +16,7 @@ pub(crate) mod gate;
 pub(crate) mod given;
 mod host;
 pub(crate) mod images;
+pub(crate) mod networks;
 pub(crate) mod pack;
 pub(crate) mod prepare;
 pub(crate) mod watcher;

@@ -6,11 +6,12 @@
 use netarium_core::model::Via;
 use netarium_core::name::Name;
 use netarium_core::object::{
-    Interface, LinkState, Port, Route, Segment, SegmentLink, TunnelInterface,
+    End, Interface, LinkState, Port, Route, Segment, SegmentLink, TunnelInterface,
 };
 use sha2::{Digest, Sha256};
 
 use super::node::RunningNode;
+use crate::linux::namespace::NetworkNamespace;
 use crate::linux::netlink::{Kind, Link, Netlink, NetlinkError, NewLink, namespace};
 
 type Result<T> = std::result::Result<T, NetlinkError>;
@@ -29,13 +30,14 @@ pub(crate) fn segment_of(link: &Link) -> Option<Name> {
 }
 
 /// A name for a link: what it is for, and a hash of whose it is.
-pub(super) fn link_name(letter: char, whose: &str) -> String {
+pub(crate) fn link_name(letter: char, whose: &str) -> String {
     let hash = Sha256::digest(whose.as_bytes());
     let digits: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("{letter}{digits}")
 }
 
-/// Makes a segment. What a worker that was killed has left half made is removed first.
+/// Makes a segment, but for a veth pair. What a worker that was killed has left half made is removed
+/// first.
 pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result<()> {
     remove_segment(netlink, segment)?;
     let name = link_name('s', segment.name.as_str());
@@ -52,16 +54,35 @@ pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result
             let other = netlink.index(&other)?;
             netlink.set_up(other)?;
         }
-        SegmentLink::Pair => {
-            netlink.add_link(&link, Kind::Veth(&peer))?;
-            netlink.set_alias(&other, &alias)?;
-        }
+        // The ends of a pair are made in their nodes; and a network by the engine, before the first node
+        // that is on it.
+        SegmentLink::Pair | SegmentLink::Network => return Ok(()),
     }
     netlink.set_alias(&name, &alias)
 }
 
-/// Removes a segment. Fine if its link is gone, as that of a veth pair is with its nodes. Of a pair
-/// one end may still be here while the other is in a node that has just ended.
+/// Makes the two ends of a veth pair in these namespaces, where neither may be yet.
+pub(crate) fn create_pair<'a>(
+    netlink: &mut Netlink,
+    ends: [&'a End; 2],
+    inside: [&NetworkNamespace; 2],
+) -> Result<()> {
+    let link = |end: &'a End, inside| NewLink {
+        mac: Some(end.mac),
+        mtu: Some(end.mtu),
+        namespace: namespace(inside),
+        ..NewLink::named(end.interface.as_str())
+    };
+    let second = link(ends[1], inside[1]);
+    netlink.add_link(&link(ends[0], inside[0]), Kind::Veth(&second))
+}
+
+/// Marks an end of a veth pair as that of its segment.
+pub(crate) fn mark_end(node: &mut RunningNode, segment: &Segment, end: &End) -> Result<()> {
+    node.netlink().set_alias(end.interface.as_str(), &alias(&segment.name))
+}
+
+/// Removes a segment, but for a veth pair. Fine if its link is gone.
 pub(crate) fn remove_segment(netlink: &mut Netlink, segment: &Segment) -> Result<()> {
     delete(netlink, &link_name('s', segment.name.as_str()))?;
     delete(netlink, &link_name('t', segment.name.as_str()))
@@ -114,20 +135,41 @@ pub(crate) fn create_interface(
             let index = node.netlink().index(interface.name.as_str())?;
             node.netlink().set_up(index)
         }
-        Port::First => {
-            let index = segments.index(&segment)?;
-            segments.move_link(index, &inside)
+        // It is there with its segment, and its other end, too.
+        Port::End => {
+            let index = node.netlink().index(interface.name.as_str())?;
+            node.netlink().set_up(index)
         }
-        Port::Second => {
-            let index = segments.index(&link_name('t', interface.segment.as_str()))?;
-            segments.move_link(index, &inside)
+        Port::Network => adopt(node.netlink(), interface),
+    }
+}
+
+/// Takes over an interface that the engine has made. What the engine ignores is made up for, and its
+/// addresses go: those of the lab are the same, and are put there in their turn.
+fn adopt(netlink: &mut Netlink, interface: &Interface) -> Result<()> {
+    let index = netlink.index(interface.name.as_str())?;
+    for (other, address) in netlink.addresses()? {
+        if other == index {
+            netlink.delete_address(index, address)?;
+        }
+    }
+    netlink.settle_link(index, Some(interface.mac), interface.mtu)
+}
+
+/// Removes an interface from a node. Fine if it is gone already. An end of a veth pair goes with its
+/// segment, and the engine takes its own.
+pub(crate) fn remove_interface(node: &mut RunningNode, interface: &Interface) -> Result<()> {
+    match interface.port {
+        Port::End | Port::Network => Ok(()),
+        Port::Macvlan | Port::Bridge | Port::Isolated => {
+            delete(node.netlink(), interface.name.as_str())
         }
     }
 }
 
-/// Removes an interface from a node. Fine if it is gone already.
-pub(crate) fn remove_interface(node: &mut RunningNode, interface: &Interface) -> Result<()> {
-    delete(node.netlink(), interface.name.as_str())
+/// Removes an end of a veth pair, and with it the other. Fine if it is gone already.
+pub(crate) fn remove_end(node: &mut RunningNode, end: &End) -> Result<()> {
+    delete(node.netlink(), end.interface.as_str())
 }
 
 /// Removes a link. Fine if it is gone already.
