@@ -84,7 +84,7 @@ fn name_in(registry: &Registry) -> Reference {
 }
 
 /// How much was sent, and how much was there.
-fn push(packed: &Packed, registry: &Registry) -> Result<(u64, u64), OutgoingError> {
+fn push(packed: &Packed, registry: &Registry) -> Result<(u64, u64), Box<OutgoingError>> {
     let told = Mutex::new((0, 0));
     let report = |event| {
         if let ImageEvent::Pushed { sent, there } = event {
@@ -128,7 +128,7 @@ pub(crate) fn what_never_arrives_is_not_named() -> Result<(), Failed> {
     let registry = Registry::start(Manner::Breaks(usize::MAX));
     let error = push(&packed, &registry).unwrap_err();
     assert!(
-        matches!(&error, OutgoingError::Push { source: PullError::Connection { .. }, .. }),
+        matches!(*error, OutgoingError::Push { source: PullError::Connection { .. }, .. }),
         "{error}"
     );
     assert_eq!((registry.blobs(), registry.named("1")), (0, None));
@@ -142,7 +142,7 @@ pub(crate) fn who_pushes_needs_the_password_that_fits() -> Result<(), Failed> {
         let registry = Registry::start(manner);
         let refused = |password: Option<&str>| {
             let error = push(&packed, &registry).unwrap_err();
-            let OutgoingError::Push { source: PullError::Unauthorised { tried, .. }, .. } = error
+            let OutgoingError::Push { source: PullError::Unauthorised { tried, .. }, .. } = *error
             else {
                 panic!("{name}: {password:?}: {error:?}");
             };

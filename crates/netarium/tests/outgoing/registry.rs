@@ -153,20 +153,22 @@ fn serve(
             take(&mut content.lock().unwrap(), &last, is_manifest, body);
             answer(stream, "201 Created", &format!("Location: http://{own}{path}\r\n"), b"")
         }
-        method => {
-            let content = content.lock().unwrap();
-            let found = if is_manifest { &content.manifests } else { &content.blobs };
-            let found = found.get(&last).cloned().or_else(|| (path == "/v2/").then(Vec::new));
-            drop(content);
-            match found {
-                Some(body) if method == "HEAD" => {
-                    let head = format!("Content-Length: {}\r\n", body.len());
-                    answer(stream, "200 OK", &head, b"")
-                }
-                Some(body) => answer(stream, "200 OK", "", &body),
-                None => answer(stream, "404 Not Found", "", b"{}"),
-            }
+        method => give(stream, &content.lock().unwrap(), &path, method),
+    }
+}
+
+/// What there is at `path`, or that it is there.
+fn give(stream: &TcpStream, content: &Content, path: &str, method: &str) -> io::Result<()> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let found = if path.contains("/manifests/") { &content.manifests } else { &content.blobs };
+    let found = found.get(last).cloned().or_else(|| (path == "/v2/").then(Vec::new));
+    match found {
+        Some(body) if method == "HEAD" => {
+            let head = format!("Content-Length: {}\r\n", body.len());
+            answer(stream, "200 OK", &head, b"")
         }
+        Some(body) => answer(stream, "200 OK", "", &body),
+        None => answer(stream, "404 Not Found", "", b"{}"),
     }
 }
 
