@@ -5,8 +5,9 @@ use std::fs;
 use std::sync::Mutex;
 
 use netarium::event::Event;
-use netarium::image::{ImageEvent, Store};
+use netarium::image::{ImageEvent, PullOptions, Store};
 use netarium::lab::{GivenImages, Pull, UpOptions};
+use netarium_core::model::Image;
 use serde_json::{Value, json};
 
 use crate::docker::{self, DOCKER, docker};
@@ -180,6 +181,34 @@ pub(crate) fn a_tag_means_what_it_meant_until_it_is_pulled_again() {
     lab.assert_healthy();
     lab.down();
     forget(&name);
+}
+
+pub(crate) fn a_mirror_is_asked_first_and_the_registry_for_what_that_has_not() {
+    let (registry, mirror) = (Registry::start(), Registry::start());
+    registry.has_mirror(&mirror);
+    let image = Made::new(vec![Layer::of_the_shell("mirror")], &config("exit"));
+    let pull = |name: &str| {
+        let reference = name.parse().unwrap();
+        let image = Image::Registry { reference, platform: None };
+        run(store().pull(&image, PullOptions::default(), &|_| ())).unwrap()
+    };
+    let there = registry.put("test/there:1", &image);
+    mirror.put("test/there:1", &image);
+    assert!(pull(&there).names().contains(&there), "it is known by the name that was asked for");
+    assert_eq!(
+        (registry.asked().len(), mirror.asked().len()),
+        (0, 3),
+        "manifest, config and layer"
+    );
+    let other = registry.put("test/other:1", &image);
+    pull(&other);
+    assert!(mirror.asked().iter().any(|it| it.contains("test/other")));
+    assert!(registry.asked().iter().any(|it| it.contains("test/other/manifests/1")));
+    mirror.leave();
+    registry.put("test/other:1", &saying("mirror", "another"));
+    assert_ne!(pull(&other).digest, pull(&there).digest);
+    forget(&there);
+    forget(&other);
 }
 
 pub(crate) fn an_image_that_is_not_for_this_machine_or_not_there_is_told() {
