@@ -19,7 +19,7 @@ use self::names::Hosts;
 use self::tunnels::CarriedIpv6;
 use crate::feature::{Feature, Features};
 use crate::image::{Found, Images};
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK};
+use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK, Upkeep};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
@@ -276,14 +276,6 @@ fn add_node(
     hosts: &mut Hosts<'_>,
     choice: &mut Choice,
 ) {
-    objects.insert(Object::Node(NodeObject {
-        name: name.clone(),
-        hostname: node.hostname.clone(),
-        image: ImageRef::of(&node.image, found),
-        limits: node.limits,
-        volumes: node.volumes.clone(),
-        nesting: node.nesting,
-    }));
     let carried = tunnels::carried_ipv6(hosts.model, name, choice);
     add_sysctls(objects, name, node, &carried, choice);
     let guards = tunnels::guards(hosts.model, name, choice);
@@ -333,6 +325,18 @@ fn add_node(
         let node = name.clone();
         objects.insert(Object::Service(NodeService { node, service, reads: vec![] }));
     }
+    objects.insert(Object::Node(NodeObject {
+        name: name.clone(),
+        hostname: node.hostname.clone(),
+        image: ImageRef::of(&node.image, found),
+        limits: node.limits,
+        volumes: node.volumes.clone(),
+        nesting: node.nesting,
+        begins_with: match node.upkeep {
+            Upkeep::Lab => None,
+            Upkeep::Programs => Some(objects.beginning_of(name)),
+        },
+    }));
 }
 
 fn file(node: &Name, path: &str, content: Arc<str>) -> Object {

@@ -8,6 +8,7 @@ mod disturb;
 mod image;
 mod names;
 mod process;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,6 +29,7 @@ pub use names::Dns;
 pub use process::{
     Condition, Health, HealthChange, MAIN, Main, MainReady, Readiness, Restart, Service, Stop,
 };
+pub use upkeep::Upkeep;
 
 /// A whole lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -239,6 +241,9 @@ pub struct Node {
     /// The name servers that it asks, in place of those of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
+    /// Who owns what it is given before its first process starts.
+    #[serde(skip_serializing_if = "Upkeep::is_of_lab")]
+    pub upkeep: Upkeep,
 }
 
 /// Whether programs of a node may make containers of their own.

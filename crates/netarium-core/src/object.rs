@@ -3,6 +3,7 @@
 //! An [`Object`] says what a thing is, never how it is made. The order of the variants of [`Id`]
 //! is the order of creation; the reverse is the order of removal.
 
+mod given;
 mod uplink;
 mod wireguard;
 
@@ -177,6 +178,9 @@ pub struct Node {
     /// Whether programs in it may make containers of their own.
     #[serde(default, skip_serializing_if = "Nesting::is_refused")]
     pub nesting: Nesting,
+    /// What it begins with, as a digest, if its programs own that: with another it is made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_with: Option<String>,
 }
 
 /// An image by its address. It is made ready before the plan is carried out.

@@ -5,7 +5,7 @@ use super::interfaces::{self, Taken};
 use super::{Context, Wired, files, lookup, order, process, routes, services, sysctls};
 use crate::compose::Given;
 use crate::firewall::Firewall;
-use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node};
+use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node, Upkeep};
 use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{self, Word};
@@ -50,6 +50,7 @@ pub(super) fn resolve(
         aliases: lookup::aliases(name, &written.aliases, &context.node_names, problems),
         hosts: lookup::hosts(&written.hosts, problems),
         dns: written.dns.as_ref().map(|dns| lookup::dns(dns, problems)),
+        upkeep: Upkeep::Lab,
     };
     let node = match &written.given {
         Some(given) => with_given(node, given, context, problems),
@@ -74,6 +75,8 @@ fn with_given(node: Node, given: &Given, context: &Context<'_>, problems: &mut P
         aliases: given.aliases.clone(),
         hosts: given.hosts.clone(),
         dns: given.dns.clone(),
+        // Its scripts were written for containers: they set what they need, and own it then.
+        upkeep: Upkeep::Programs,
         ..node
     }
 }
