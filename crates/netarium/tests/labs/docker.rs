@@ -52,7 +52,7 @@ pub(crate) fn name_the_engine() {
 }
 
 /// A data folder that has the images of the other tests, and no lab of theirs.
-fn data() -> DataFolder {
+pub(crate) fn data() -> DataFolder {
     assert!(
         std::env::var_os(TEST_DOCKER).is_some(),
         "there is no Docker Engine: .ci/daemons starts one for these tests"
@@ -77,7 +77,7 @@ fn docker(words: &[&str]) -> String {
 }
 
 /// The containers of a lab, running or not.
-fn containers(lab: &TestLab) -> Vec<String> {
+pub(crate) fn containers(lab: &TestLab) -> Vec<String> {
     let ours = format!("label=io.netarium.lab={}", lab.lab.name());
     let folder = format!("label=io.netarium.data={}", data().path().display());
     let words = ["ps", "--all", "--quiet", "--filter", &ours, "--filter", &folder];

@@ -15,6 +15,7 @@ mod world;
 
 mod changes;
 mod checks;
+mod compose;
 mod docker;
 mod dynamic;
 mod examples;
@@ -161,6 +162,11 @@ fn tests() -> Vec<Trial> {
             a_service_is_added_changed_and_removed
             what_was_changed_by_hand_is_found_and_mended
             a_connection_through_an_untouched_node_survives;
+        compose:
+            a_test_bed_with_ipsec_runs_as_it_is
+            test_beds_of_ipv6_and_without_addresses_run_as_they_are
+            services_are_started_named_and_told_as_compose_does_it
+            what_scripts_change_is_theirs_and_what_the_file_changes_is_made_anew;
         wireguard:
             a_killed_program_is_started_again_and_nothing_leaks_meanwhile
             what_was_changed_about_an_interface_is_seen_and_mended
@@ -205,6 +211,9 @@ fn tests_of_docker() -> Vec<Trial> {
             labs_with_the_same_prefixes_do_not_notice_each_other
             a_lab_is_on_one_engine_at_a_time
             a_name_of_somebody_elses_container_is_told;
+        compose:
+            test_beds_run_as_they_are_on_docker
+            services_are_started_named_and_told_on_docker;
     }
 }
 
