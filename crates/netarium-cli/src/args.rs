@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use netarium::certificates::Reason;
 use netarium_core::image::{Platform, Reference};
 use netarium_core::model::Engine;
+use netarium_core::name::Name;
 use netarium_core::user::User;
 
 /// Virtual networks out of containers: bring a lab up, check it, take it down
@@ -93,6 +94,9 @@ pub(crate) enum Command {
     /// Manage images
     #[command(subcommand)]
     Image(Image),
+    /// Write the lab file of a routed network of some shape and size
+    #[command(subcommand)]
+    Generate(Generate),
     /// Print the JSON Schema of the lab file
     Schema,
     /// Print completions for a shell
@@ -269,6 +273,49 @@ pub(crate) struct Bench {
     /// Instead, the memory of the lab, which is up, as it is now
     #[arg(long, conflicts_with_all = ["runs", "cold"])]
     pub(crate) memory: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Generate {
+    /// A hub and leaves around it
+    Star(Generated),
+    /// Each node has two neighbours
+    Ring(Generated),
+    /// Each node has some nodes below it
+    Tree {
+        #[command(flatten)]
+        wanted: Generated,
+        /// How many nodes are below each
+        #[arg(long, value_name = "NUMBER", default_value = "2")]
+        degree: std::num::NonZeroU32,
+    },
+    /// Two stages of switches, every leaf linked to every spine, and hosts
+    Clos(Generated),
+    /// Each node is linked to one of the others by chance; half as many links are spare
+    Random {
+        #[command(flatten)]
+        wanted: Generated,
+        /// The same seed gives the same network
+        #[arg(long, value_name = "NUMBER", default_value = "1")]
+        seed: u64,
+    },
+}
+
+/// What is wanted of a network of any shape.
+#[derive(Debug, Args)]
+pub(crate) struct Generated {
+    /// How many nodes it has, all told
+    #[arg(short, long, value_name = "NUMBER")]
+    pub(crate) nodes: u32,
+    /// The name of the lab [default: its shape and number of nodes]
+    #[arg(long)]
+    pub(crate) name: Option<Name>,
+    /// The image of all nodes
+    #[arg(long, default_value = "host")]
+    pub(crate) image: String,
+    /// The file to write, which must not be there yet [default: standard output]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -88,6 +88,7 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
             commands::image::prune(context, what, deed).await
         }
         Command::Image(Image::Rm { images }) => commands::image::rm(context, &images).await,
+        Command::Generate(generate) => commands::generate::generate(&generate),
         Command::Schema => commands::file::schema(),
         Command::Completions { shell } => complete::print(shell),
         Command::Man { folder } => manual::write(&folder),

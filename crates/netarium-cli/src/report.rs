@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::choose::ChooseError;
 use crate::commands::check::JunitError;
+use crate::commands::generate::NotGenerated;
 use crate::ending::Ending;
 use crate::print::{self, BAD, Form, HEAD, Style};
 
@@ -111,6 +112,7 @@ fn ending(error: &anyhow::Error) -> Ending {
         return Ending::Unhealthy;
     }
     let of_usage = error.is::<ChooseError>() || error.is::<LabFileError>();
+    let of_usage = of_usage || error.is::<NotGenerated>();
     if of_usage || error.is::<CheckError>() || error.is::<JunitError>() {
         return Ending::Usage;
     }

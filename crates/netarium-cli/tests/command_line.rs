@@ -176,3 +176,27 @@ fn there_is_a_manual_page_for_each_command() {
     assert!(page("netarium.1").contains("netarium\\-up(1)"), "{}", page("netarium.1"));
     assert!(page("netarium-image-build.1").contains("Build an image"));
 }
+
+#[test]
+fn networks_of_every_shape_are_lab_files_without_mistakes() {
+    let place = Place::new("generate");
+    for shape in ["star", "ring", "tree", "clos", "random"] {
+        let file = format!("{shape}.yaml");
+        let ran = place.run(&["generate", shape, "--nodes", "20", "--output", &file]);
+        assert_eq!((ran.code, ran.data.as_str()), (Some(0), ""), "{}", ran.talk);
+        let valid = place.run(&["validate", &file]);
+        assert_eq!(valid.code, Some(0), "{}", valid.talk);
+        assert!(valid.talk.contains(&format!("lab {shape}-20 has 20 nodes")), "{}", valid.talk);
+        let again = place.run(&["generate", shape, "--nodes", "20", "--output", &file]);
+        assert_eq!(again.code, Some(2));
+        assert!(again.talk.contains(&format!("{file} is there already")), "{}", again.talk);
+    }
+    let shown = place.run(&["generate", "random", "-n", "9", "--seed", "3", "--name", "mine"]);
+    assert!(shown.data.contains("# netarium generate random --nodes 9 --seed 3\nname: mine\n"));
+    let few = place.run(&["generate", "ring", "-n", "2"]);
+    assert_eq!(few.code, Some(2));
+    assert!(few.talk.contains("2 nodes are too few for this shape: it has at least 3"));
+    let image = place.run(&["generate", "star", "-n", "2", "--image", "nobody has\nthis"]);
+    assert_eq!(image.code, Some(2));
+    assert!(image.talk.contains("no image"), "{}", image.talk);
+}

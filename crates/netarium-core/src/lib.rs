@@ -26,6 +26,8 @@ pub mod spec;
 #[cfg(feature = "lab-file")]
 pub mod compose;
 #[cfg(feature = "lab-file")]
+pub mod generate;
+#[cfg(feature = "lab-file")]
 pub mod resolve;
 
 pub mod firewall;

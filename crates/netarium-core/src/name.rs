@@ -83,6 +83,14 @@ impl TryFrom<String> for Name {
     }
 }
 
+impl std::str::FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(word: &str) -> Result<Self, NameError> {
+        Self::new(word)
+    }
+}
+
 impl From<Name> for String {
     fn from(name: Name) -> Self {
         name.0

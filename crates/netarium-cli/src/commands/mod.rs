@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod exec;
 pub(crate) mod file;
+pub(crate) mod generate;
 pub(crate) mod image;
 pub(crate) mod list;
 pub(crate) mod logs;

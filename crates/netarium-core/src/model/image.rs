@@ -81,6 +81,16 @@ pub enum ArchiveForm {
 }
 
 impl ArchiveForm {
+    /// What `oci-archive:PATH` and `oci-archive:PATH:NAME` say; nothing, if the word is no archive.
+    pub fn split(word: &str) -> Option<(Self, &str, Option<&str>)> {
+        [Self::Oci, Self::Docker].into_iter().find_map(|form| {
+            let rest = word.strip_prefix(form.mark())?.strip_prefix(':')?;
+            let (path, name) =
+                rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name)));
+            Some((form, path, name))
+        })
+    }
+
     /// What such an archive is marked with in a lab file.
     pub fn mark(self) -> &'static str {
         match self {

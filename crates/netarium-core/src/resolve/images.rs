@@ -161,13 +161,8 @@ fn foreign(
         }
         return Some(Image::DockerDaemon { name: name.to_owned() });
     }
-    for form in [ArchiveForm::Oci, ArchiveForm::Docker] {
-        let rest = word.strip_prefix(form.mark()).and_then(|rest| rest.strip_prefix(':'));
-        let Some(rest) = rest else { continue };
-        let (path, name) = match rest.split_once(':') {
-            Some((path, name)) => (path, Some(name.to_owned())),
-            None => (rest, None),
-        };
+    if let Some((form, path, name)) = ArchiveForm::split(word) {
+        let name = name.map(str::to_owned);
         if let Some(fault) = files::fault_below(path) {
             let problem = Problem::new(format!("{path} {fault}")).at(word.place);
             problems.add(problem.hint("archives are in the folder of the lab file, ./image.tar"));

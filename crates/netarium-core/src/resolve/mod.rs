@@ -23,6 +23,7 @@ mod routes;
 mod segments;
 mod services;
 mod sysctls;
+mod time;
 mod tunnels;
 mod uplink;
 mod wireguard;

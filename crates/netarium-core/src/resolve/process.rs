@@ -2,13 +2,11 @@
 
 use super::files;
 use super::services::{absolute, environment, readiness};
+use super::time::time;
 use crate::model::{Health, Image, MAIN, Main, MainReady, Restart, Service, Stop};
 use crate::problem::{Problem, Problems};
 use crate::signal;
 use crate::spec::{self, Word};
-
-/// The longest time, in milliseconds.
-const LONGEST: u32 = 60 * 60 * 1000;
 
 /// The node's own program, if anything is said of it.
 pub(super) fn main(written: &spec::Main, image: &Image, problems: &mut Problems) -> Option<Main> {
@@ -97,21 +95,4 @@ pub(super) fn health(written: &spec::Health, problems: &mut Problems) -> Health 
     }
     let retries = retries.map_or(usual.retries, |retries| retries.value);
     Health { interval, timeout, retries, start_period, start_interval, ..usual }
-}
-
-/// A time in milliseconds.
-fn time(word: &Word, least: u32, problems: &mut Problems) -> Option<u32> {
-    let (digits, unit) = match (word.strip_suffix("ms"), word.strip_suffix('s')) {
-        (Some(digits), _) => (digits, 1),
-        (None, Some(digits)) => (digits, 1000),
-        (None, None) => ("", 1),
-    };
-    let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u32>());
-    let time = number.and_then(Result::ok).and_then(|number| number.checked_mul(unit));
-    let time = time.filter(|time| (least..=LONGEST).contains(time));
-    if time.is_none() {
-        let problem = Problem::new(format!("{} is no time", word.value)).at(word.place);
-        problems.add(problem.hint("write 5s or 500ms; an hour is the most"));
-    }
-    time
 }

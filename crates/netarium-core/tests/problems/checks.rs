@@ -127,7 +127,7 @@ fn a_check_that_disturbs_names_what_and_what_must_hold() {
             "4:16: x does not say which link is cut (write NODE:SEGMENT or NODE:INTERFACE)",
             "4:26: unknown link of x b (there are a, eth0)",
             "4:40: unknown node w (there are x, y, lonely, twice, six)",
-            "4:56: soon is no time for a check (write 2s or 500ms; an hour is the most)",
+            "4:56: soon is no time (write 5s or 500ms; an hour is the most)",
         ],
     );
     said(

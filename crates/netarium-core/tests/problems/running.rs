@@ -359,9 +359,9 @@ fn checks_are_checked() {
                 "\nchecks: [{from: x, ping: y, timeout: 5}, {from: x, ping: y, timeout: 0s}, {from: x, ping: y, timeout: 2h}]"
             ),
             &[
-                "3:38: 5 is no time for a check (write 2s or 500ms; an hour is the most)",
-                "3:70: 0s is no time for a check (write 2s or 500ms; an hour is the most)",
-                "3:103: 2h is no time for a check (write 2s or 500ms; an hour is the most)",
+                "3:38: 5 is no time (write 5s or 500ms; an hour is the most)",
+                "3:70: 0s is no time (write 5s or 500ms; an hour is the most)",
+                "3:103: 2h is no time (write 5s or 500ms; an hour is the most)",
             ],
         ),
         (

@@ -94,13 +94,8 @@ fn image(word: &str, platform: Option<Platform>) -> Result<Image, (String, Strin
     if let Some(name) = word.strip_prefix("docker-daemon:") {
         return Ok(Image::DockerDaemon { name: name.to_owned() });
     }
-    for form in [ArchiveForm::Oci, ArchiveForm::Docker] {
-        let rest = word.strip_prefix(form.mark()).and_then(|rest| rest.strip_prefix(':'));
-        let Some(rest) = rest else { continue };
-        let (path, name) = match rest.split_once(':') {
-            Some((path, name)) => (path, Some(name.to_owned())),
-            None => (rest, None),
-        };
+    if let Some((form, path, name)) = ArchiveForm::split(word) {
+        let name = name.map(str::to_owned);
         let absolute = std::path::absolute(Path::new(path)).unwrap_or_else(|_| PathBuf::from(path));
         let path = absolute.to_string_lossy().into_owned();
         return Ok(Image::Archive(Archive { form, beneath: None, path, name, platform }));

@@ -1,10 +1,11 @@
 //! Dynamic checks: what is done to the lab, and what must hold meanwhile and afterwards.
 
 use super::host::{address, url};
-use super::{Ground, PATIENCE, check, deeds as written_deeds, duration, only_keys, title};
+use super::{Ground, PATIENCE, check, deeds as written_deeds, only_keys, title};
 use crate::model::{Check, Deed, Disturbance, Probe, Transfer, TunnelKind, TunnelState, Url};
 use crate::name::{InterfaceName, Name};
 use crate::problem::{Place, Placed, Problem, Problems};
+use crate::resolve::time::time;
 use crate::spec::{self, During, Spec, Word};
 
 /// How long a cut lasts, and how long the lab may take to recover, in milliseconds.
@@ -68,7 +69,7 @@ fn one(
             problems.at(place, format!("{idle} means nothing in a check with {key}"));
         }
     }
-    let recover = written.recover.as_ref().and_then(|word| duration(word, problems));
+    let recover = written.recover.as_ref().and_then(|word| time(word, 1, problems));
     let then = then(written, checks, problems);
     let meanwhile = meanwhile(written, ground, problems);
     let deeds = deeds(written, ground, problems);
@@ -104,7 +105,7 @@ fn deeds(
     }
     if let Some(words) = &written.cut {
         nothing(words, "cut", problems);
-        let millis = written.duration.as_ref().and_then(|word| duration(word, problems));
+        let millis = written.duration.as_ref().and_then(|word| time(word, 1, problems));
         for word in &words.value {
             let Some((node, interface)) = end(word, ground, problems) else { continue };
             let name = format!("{} is cut", word.value);

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Context;
 use super::names::Names;
+use super::time::time;
 use crate::ipsec::Proposal;
 use crate::model::{Check, Disturbance, Probe, Tunnel, TunnelKind, TunnelState};
 use crate::name::Name;
@@ -21,9 +22,6 @@ use crate::spec::{self, Expect, Spec, Word};
 const PATIENCE: u32 = 5000;
 const PATIENCE_BLOCKED: u32 = 500;
 const PATIENCE_DROPPED: u32 = 1500;
-
-/// The longest that a check may take, in milliseconds.
-const LONGEST: u32 = 3_600_000;
 
 /// The word for all nodes.
 const ALL: &str = "all";
@@ -86,7 +84,7 @@ fn deeds(written: &spec::Check) -> Vec<(&'static str, Place, Deed<'_>)> {
 }
 
 fn check(written: &spec::Check, ground: &Ground<'_>, problems: &mut Problems) -> Vec<Check> {
-    let timeout = written.timeout.as_ref().and_then(|word| duration(word, problems));
+    let timeout = written.timeout.as_ref().and_then(|word| time(word, 1, problems));
     let deeds = deeds(written);
     let (deed, second) = match deeds.as_slice() {
         [] => {
@@ -310,20 +308,4 @@ fn several<'w>(
             &[]
         }
     }
-}
-
-/// A time in milliseconds.
-fn duration(word: &Word, problems: &mut Problems) -> Option<u32> {
-    let (digits, unit) = match (word.strip_suffix("ms"), word.strip_suffix('s')) {
-        (Some(digits), _) => (digits, 1),
-        (None, Some(digits)) => (digits, 1000),
-        (None, None) => ("", 1),
-    };
-    let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u32>());
-    let time = number.and_then(Result::ok).and_then(|number| number.checked_mul(unit));
-    if !time.is_some_and(|time| (1..=LONGEST).contains(&time)) {
-        let problem = Problem::new(format!("{} is no time for a check", word.value));
-        problems.add(problem.at(word.place).hint("write 2s or 500ms; an hour is the most"));
-    }
-    time
 }
