@@ -207,6 +207,14 @@ impl Choice {
         self.way_out.is_some() && segment.as_str() == UPLINK
     }
 
+    /// Whether a route leads out where there is no way out.
+    fn leads_nowhere(&self, route: &model::Route) -> bool {
+        self.way_out.as_ref().is_some_and(|way_out| {
+            let is_way_out = route.via.interface().is_some_and(|it| it.as_str() == UPLINK);
+            is_way_out && route.to.prefix_len() == 0 && !way_out.leads_on(&route.to)
+        })
+    }
+
     fn link(&self, driver: Driver) -> SegmentLink {
         match driver {
             Driver::Macvlan => self.macvlan,
@@ -284,13 +292,7 @@ fn add_node(
         objects.insert(Object::Firewall(Firewall { node: name.clone(), text }));
     }
     add_interfaces(objects, hosts.model, (name, node), &carried, choice);
-    let leads_nowhere = |route: &&model::Route| {
-        choice.way_out.as_ref().is_some_and(|way_out| {
-            let is_way_out = route.via.interface().is_some_and(|it| it.as_str() == UPLINK);
-            is_way_out && route.to.prefix_len() == 0 && !way_out.leads_on(&route.to)
-        })
-    };
-    for route in node.routes.iter().filter(|route| !leads_nowhere(route)) {
+    for route in node.routes.iter().filter(|route| !choice.leads_nowhere(route)) {
         objects.insert(Object::Route(Route {
             node: name.clone(),
             to: route.to,
