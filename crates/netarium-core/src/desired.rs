@@ -23,7 +23,7 @@ use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK, Upkee
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
-    Address, Encryption, File, Firewall, ImageRef, Init, Interface, InterfaceSysctl, Lab,
+    Address, Encryption, End, File, Firewall, ImageRef, Init, Interface, InterfaceSysctl, Lab,
     LinkState, Node as NodeObject, NodeService, Object, Objects, Port, Route,
     Segment as SegmentObject, SegmentLink, Sysctl,
 };
@@ -132,15 +132,11 @@ pub fn desired(
     outside: &Outside,
     images: &Images,
 ) -> Result<Desired, Vec<Refusal>> {
-    let mut choice = Choice::of(model, features, outside)?;
+    let choice = Choice::of(model, features, outside)?;
     let mut objects = Objects::default();
     objects.insert(Object::Lab(Lab { name: model.lab.clone() }));
     for (name, segment) in &model.segments {
-        objects.insert(Object::Segment(SegmentObject {
-            name: name.clone(),
-            link: choice.link(segment.driver),
-            mtu: segment.mtu,
-        }));
+        objects.insert(Object::Segment(choice.segment(model, name, segment)));
     }
     let way_out = choice.way_out.clone();
     if let Some(way_out) = &way_out {
@@ -149,7 +145,7 @@ pub fn desired(
     let mut hosts = Hosts::of(model);
     for (name, node) in &model.nodes {
         let found = images.get(&node.image);
-        add_node(&mut objects, (name, node), found, &mut hosts, &mut choice);
+        add_node(&mut objects, (name, node), found, &mut hosts, &choice);
     }
     tunnels::add(&mut objects, model, &choice);
     Ok(Desired { objects, notes: choice.notes.into_iter().collect() })
@@ -163,7 +159,6 @@ struct Choice {
     ipv6: bool,
     /// How the lab gets out, if it does.
     way_out: Option<WayOut>,
-    second_ends: BTreeSet<Name>,
     notes: BTreeSet<Note>,
 }
 
@@ -198,8 +193,7 @@ impl Choice {
         let ipv6 = features.has(Feature::Ipv6);
         let way_out = model.uplink.as_ref().map(|uplink| WayOut::of(uplink, features, outside));
         notes.extend(way_out.iter().flat_map(|it| it.notes(model)));
-        let second_ends = BTreeSet::new();
-        Ok(Self { macvlan, encryption, wireguard, ipv6, way_out, second_ends, notes })
+        Ok(Self { macvlan, encryption, wireguard, ipv6, way_out, notes })
     }
 
     /// Whether a segment is the way out.
@@ -223,14 +217,29 @@ impl Choice {
         }
     }
 
-    /// The port of the next interface on a segment. A veth pair has two ends; the first interface
-    /// that asks gets the first.
-    fn port(&mut self, name: &Name, segment: &Segment) -> Port {
+    fn segment(&self, model: &Model, name: &Name, segment: &Segment) -> SegmentObject {
+        let link = self.link(segment.driver);
+        let mut ends = Vec::new();
+        if link == SegmentLink::Pair {
+            for (node, it) in &model.nodes {
+                let its_ends = it.interfaces.iter().filter(|it| it.segment == *name);
+                ends.extend(its_ends.map(|it| End {
+                    node: node.clone(),
+                    interface: it.name.clone(),
+                    mac: it.mac,
+                    mtu: it.mtu,
+                }));
+            }
+        }
+        SegmentObject { name: name.clone(), link, mtu: segment.mtu, ends }
+    }
+
+    /// How an interface is joined to a segment.
+    fn port(&self, name: &Name, segment: &Segment) -> Port {
         match self.link(segment.driver) {
             SegmentLink::Bridge if self.is_way_out(name) => Port::Isolated,
             SegmentLink::Bridge => Port::Bridge,
-            SegmentLink::Pair if self.second_ends.insert(name.clone()) => Port::First,
-            SegmentLink::Pair => Port::Second,
+            SegmentLink::Pair => Port::End,
             SegmentLink::Dummy | SegmentLink::VethParent | SegmentLink::Ifb => Port::Macvlan,
         }
     }
@@ -282,7 +291,7 @@ fn add_node(
     (name, node): (&Name, &Node),
     found: Option<&Found>,
     hosts: &mut Hosts<'_>,
-    choice: &mut Choice,
+    choice: &Choice,
 ) {
     let carried = tunnels::carried_ipv6(hosts.model, name, choice);
     add_sysctls(objects, name, node, &carried, choice);
@@ -437,7 +446,7 @@ fn add_interfaces(
     model: &Model,
     (name, node): (&Name, &Node),
     carried: &CarriedIpv6,
-    choice: &mut Choice,
+    choice: &Choice,
 ) {
     for interface in &node.interfaces {
         let segment = &model.segments[&interface.segment];

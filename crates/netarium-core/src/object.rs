@@ -4,6 +4,7 @@
 //! is the order of creation; the reverse is the order of removal.
 
 mod given;
+mod image;
 mod uplink;
 mod wireguard;
 
@@ -15,12 +16,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::image::Found;
-use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
+use crate::model::{self, Content, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
 use crate::wireguard::conf_path;
 
+pub use self::image::ImageRef;
 pub use self::uplink::{Published, Uplink};
 pub use self::wireguard::{Key, SharedKey, TunnelInterface, WireguardConf};
 
@@ -32,10 +33,6 @@ pub enum Id {
     Lab,
     /// The lab's certificate authority.
     Authority,
-    /// A segment.
-    Segment(Name),
-    /// The way out to the world and in from the host.
-    Uplink,
     /// A node: its namespaces and its root file system, with no process of its own yet.
     Node(Name),
     /// A kernel setting of a node's network namespace, a path below `/proc/sys`.
@@ -43,6 +40,10 @@ pub enum Id {
     /// A node's firewall and translation of addresses. It is there before the first interface, so
     /// that nothing passes unfiltered.
     Firewall(Name),
+    /// A segment, with the ends of a veth pair in their nodes.
+    Segment(Name),
+    /// The way out to the world and in from the host.
+    Uplink,
     /// An interface of a node.
     Interface(Name, InterfaceName),
     /// A kernel setting of an interface: node, interface, family (`ipv4`, `ipv6`), key.
@@ -77,16 +78,16 @@ pub enum Object {
     Lab(Lab),
     /// See [`Id::Authority`].
     Authority(Authority),
-    /// See [`Id::Segment`].
-    Segment(Segment),
-    /// See [`Id::Uplink`].
-    Uplink(Uplink),
     /// See [`Id::Node`].
     Node(Node),
     /// See [`Id::Sysctl`].
     Sysctl(Sysctl),
     /// See [`Id::Firewall`].
     Firewall(Firewall),
+    /// See [`Id::Segment`].
+    Segment(Segment),
+    /// See [`Id::Uplink`].
+    Uplink(Uplink),
     /// See [`Id::Interface`].
     Interface(Interface),
     /// See [`Id::Interface`].
@@ -142,6 +143,23 @@ pub struct Segment {
     pub link: SegmentLink,
     /// The largest packet, in bytes.
     pub mtu: u32,
+    /// The two ends of a veth pair, which are made together and where they belong: a link that moves
+    /// into another namespace waits for all who may still look at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<End>,
+}
+
+/// An end of a veth pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The node that it is in.
+    pub node: Name,
+    /// Its name there.
+    pub interface: InterfaceName,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
 }
 
 /// What carries a segment.
@@ -181,49 +199,6 @@ pub struct Node {
     /// What it begins with, as a digest, if its programs own that: with another it is made anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins_with: Option<String>,
-}
-
-/// An image by its address. It is made ready before the plan is carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImageRef {
-    /// The host's own root file system.
-    Host,
-    /// An image that was built.
-    Stored {
-        /// The name of its recipe.
-        name: Name,
-        /// Its address, see [`model::Recipe::digest`].
-        digest: String,
-    },
-    /// An image that others have made, and that is in the store.
-    Pulled {
-        /// What it is called in the lab file.
-        name: String,
-        /// The digest of its manifest, `sha256:` and 64 hexadecimal digits.
-        digest: String,
-    },
-    /// An image that others have made, and that is still to be had: only in plans that are shown.
-    Absent {
-        /// What it is called in the lab file.
-        name: String,
-    },
-}
-
-impl ImageRef {
-    /// The image as it was found, if it had to be looked for.
-    pub fn of(image: &Image, found: Option<&Found>) -> Self {
-        match (image, found) {
-            (Image::Host, _) => Self::Host,
-            (Image::Recipe(recipe), _) => {
-                Self::Stored { name: recipe.name.clone(), digest: recipe.digest() }
-            }
-            (image, Some(found)) => {
-                Self::Pulled { name: image.title(), digest: found.digest.clone() }
-            }
-            (image, None) => Self::Absent { name: image.title() },
-        }
-    }
 }
 
 /// A kernel setting of a node's network namespace.
@@ -285,10 +260,8 @@ pub enum Port {
     Bridge,
     /// The same, but what comes in there goes to the bridge's own link only, to no other port.
     Isolated,
-    /// The first end of the segment's veth pair.
-    First,
-    /// The second end of the segment's veth pair.
-    Second,
+    /// An end of the segment's veth pair, which is there with it.
+    End,
 }
 
 /// A kernel setting of an interface.

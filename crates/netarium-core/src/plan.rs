@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ipsec;
 use crate::model::Auth;
-use crate::object::{Encryption, Id, Object, Objects};
+use crate::object::{Encryption, Id, Interface, Object, Objects, Port};
 use crate::uplink;
 use crate::wireguard;
 
@@ -119,7 +119,9 @@ fn is_carried_away(object: &Object, gone: &BTreeSet<&Id>) -> bool {
 fn can_change_in_place(object: &Object) -> bool {
     matches!(
         object,
-        Object::Sysctl(_)
+        // Of an end of a cable all but its state is the cable's.
+        Object::Interface(Interface { port: Port::End, .. })
+            | Object::Sysctl(_)
             | Object::Firewall(_)
             | Object::InterfaceSysctl(_)
             | Object::Route(_)
@@ -132,6 +134,9 @@ fn can_change_in_place(object: &Object) -> bool {
 fn bases(object: &Object, all: &Objects) -> Vec<Id> {
     let mut bases = carriers(object);
     match object {
+        Object::Segment(it) => {
+            bases.extend(it.ends.iter().map(|end| Id::Node(end.node.clone())));
+        }
         Object::Interface(it) => bases.push(Id::Segment(it.segment.clone())),
         Object::Uplink(_) => bases.extend(uplink::segment().map(Id::Segment)),
         Object::Credential(_) => bases.push(Id::Authority),

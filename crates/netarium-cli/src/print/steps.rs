@@ -252,7 +252,7 @@ fn port(port: Port) -> &'static str {
         Port::Macvlan => "macvlan",
         Port::Bridge => "bridge port",
         Port::Isolated => "isolated bridge port",
-        Port::First | Port::Second => "end of a veth pair",
+        Port::End => "end of a veth pair",
     }
 }
 

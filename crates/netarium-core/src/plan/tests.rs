@@ -59,6 +59,7 @@ fn lab(it: &Variation) -> Objects {
         name: name("lan"),
         link: SegmentLink::Bridge,
         mtu: it.mtu,
+        ends: vec![],
     }));
     for number in &it.nodes {
         add_node(&mut objects, it, *number);

@@ -1,6 +1,6 @@
 //! Changes of a lab that is up: only the difference is made.
 
-use crate::lab::{TestLab, wait_until};
+use crate::lab::{TestLab, kill, wait_until};
 
 /// A router between two hosts.
 const ROUTED: &str = "
@@ -203,5 +203,51 @@ pub(crate) fn a_connection_through_an_untouched_node_survives() {
     lab.up();
     assert_eq!(talk.ask("four"), "four");
     drop(talk);
+    lab.down();
+}
+
+/// Two cables, one of which nobody touches.
+const CABLED: &str = "
+segments:
+  one: {prefix: 10.1.0.0/31, driver: veth}
+  two: {prefix: 10.2.0.0/31, driver: veth}
+nodes:
+  left: {interfaces: {one: 10.1.0.0}}
+  middle: {interfaces: {one: 10.1.0.1, two: 10.2.0.0}}
+  right: {interfaces: {two: 10.2.0.1}}
+";
+
+pub(crate) fn a_cable_whose_end_changes_is_laid_anew() {
+    let mut lab = TestLab::of_host("change-cable", CABLED);
+    lab.up();
+    let untouched = |lab: &TestLab| lab.ip("right", &["link"])[1]["ifindex"].clone();
+    let before = untouched(&lab);
+    let assert_works = |lab: &TestLab| {
+        lab.up();
+        lab.assert_healthy();
+        assert!(lab.ping("left", "10.1.0.1") && lab.ping("middle", "10.2.0.1"));
+        assert_eq!(untouched(lab), before);
+    };
+    lab.replace("{one: 10.1.0.0}", "{one: {address: 10.1.0.0, mac: \"02:00:00:00:00:07\"}}");
+    assert_works(&lab);
+    assert_eq!(lab.ip("left", &["link", "show", "eth0"])[0]["address"], "02:00:00:00:00:07");
+    // By hand: of another size, down, gone, and gone with its node.
+    for (node, words) in
+        [("left", "set eth0 mtu 1400"), ("middle", "set eth0 down"), ("middle", "delete eth0")]
+    {
+        lab.sh(node, &format!("ip link {words}"));
+        assert!(!lab.status().steps.is_empty(), "{words}");
+        assert_works(&lab);
+    }
+    kill(lab.init("left"));
+    assert_works(&lab);
+    // The same cable, to somebody else.
+    lab.replace(
+        "middle: {interfaces: {one: 10.1.0.1, two: 10.2.0.0}}",
+        "middle: {interfaces: {two: 10.2.0.0}}\n  other: {interfaces: {one: 10.1.0.1}}",
+    );
+    lab.up();
+    lab.assert_healthy();
+    assert!(lab.ping("left", "10.1.0.1") && !lab.ping("middle", "10.1.0.0"));
     lab.down();
 }

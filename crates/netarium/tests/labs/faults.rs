@@ -43,7 +43,7 @@ pub(crate) fn an_up_that_was_killed_is_told_mended_and_cleaned_away() {
     let mut killed = 0;
     loop {
         let mut up = lab.start_up();
-        let events: Vec<String> = (0..moment).map_while(|_| up.next()).collect();
+        (0..moment).map_while(|_| up.next()).for_each(drop);
         if !up.kill() {
             // It was done before all that it said was read.
             lab.assert_healthy();
@@ -53,9 +53,10 @@ pub(crate) fn an_up_that_was_killed_is_told_mended_and_cleaned_away() {
         killed += 1;
         lab.note();
         let status = lab.status();
-        let is_settled = events.iter().any(|it| it == "Settled");
         match status.state {
-            State::Up => assert!(!status.steps.is_empty() || is_settled || moment > 60, "{moment}"),
+            // It may have done more than was read, even all of it. What is told to be healthy works.
+            State::Up if status.steps.is_empty() => assert_works(&lab),
+            State::Up => {}
             State::Down => assert!(moment < 3, "after {moment} events the lab is down"),
             other => panic!("after {moment} events the lab is {other:?}"),
         }

@@ -161,7 +161,8 @@ fn tests() -> Vec<Trial> {
             an_address_a_route_and_an_mtu_are_changed_in_place
             a_service_is_added_changed_and_removed
             what_was_changed_by_hand_is_found_and_mended
-            a_connection_through_an_untouched_node_survives;
+            a_connection_through_an_untouched_node_survives
+            a_cable_whose_end_changes_is_laid_anew;
         compose:
             a_test_bed_with_ipsec_runs_as_it_is
             test_beds_of_ipv6_and_without_addresses_run_as_they_are

@@ -244,7 +244,7 @@ impl<'a> Apply<'a> {
                 self.authority = Some(authority);
                 Ok(())
             }
-            Object::Segment(it) => Ok(wiring::create_segment(&mut self.segments, it)?),
+            Object::Segment(it) => self.create_segment(it),
             Object::Interface(it) => self.create_interface(it),
             Object::TunnelInterface(it) => self.create_tunnel_interface(it),
             Object::InterfaceSysctl(it) => {
@@ -285,7 +285,7 @@ impl<'a> Apply<'a> {
         match object {
             // The lab's folder goes with it; the keeper is killed from outside.
             Object::Lab(_) | Object::Authority(_) | Object::Init(_) => Ok(()),
-            Object::Segment(it) => Ok(wiring::remove_segment(&mut self.segments, it)?),
+            Object::Segment(it) => self.remove_segment(it),
             Object::Uplink(it) => Ok(uplink::remove(&self.order.folder, &mut self.segments, it)?),
             Object::Node(it) => self.remove_node(&it.name),
             Object::Sysctl(it) => {
@@ -379,6 +379,33 @@ impl<'a> Apply<'a> {
         for ((number, step, _), result) in firewalls.iter().zip(loaded) {
             result.map_err(|error| failed(step, &error.into()))?;
             self.done(*number, step, call)?;
+        }
+        Ok(())
+    }
+
+    fn create_segment(&mut self, segment: &object::Segment) -> Result<()> {
+        let [first, second] = segment.ends.as_slice() else {
+            return Ok(wiring::create_segment(&mut self.segments, segment)?);
+        };
+        // A worker that was killed may have left it without a mark.
+        self.remove_segment(segment)?;
+        let inside = [first, second].map(|end| &self.nodes[&end.node].namespace);
+        wiring::create_pair(&mut self.segments, [first, second], inside)?;
+        [first, second]
+            .into_iter()
+            .try_for_each(|end| Ok(wiring::mark_end(self.node(&end.node)?, segment, end)?))
+    }
+
+    fn remove_segment(&mut self, segment: &object::Segment) -> Result<()> {
+        if segment.ends.is_empty() {
+            return Ok(wiring::remove_segment(&mut self.segments, segment)?);
+        }
+        for end in &segment.ends {
+            match self.node(&end.node) {
+                // Its end went with it, and the other one goes.
+                Err(StepError::Node(NodeError::Ended(_))) => {}
+                node => wiring::remove_end(node?, end)?,
+            }
         }
         Ok(())
     }

@@ -214,17 +214,18 @@ impl<'a> Look<'a> {
 
     fn segment(&self, recorded: &object::Segment) -> Option<object::Segment> {
         let is_it = |link: &&Link| wiring::segment_of(link).as_ref() == Some(&recorded.name);
-        let mut links = self.segments.iter().filter(is_it);
-        let link = match recorded.link {
-            // The ends of a pair are in nodes; each bears the mark. Where one is not to be seen, its
-            // node has just ended, and the kernel is about to take the other end, too.
-            SegmentLink::Pair => {
-                let ends = self.nodes.values().flat_map(|view| &view.links);
-                let mut both = links.chain(ends.filter(is_it));
-                both.next().and(both.next())?
-            }
-            _ => links.find(|link| link.is_up)?,
-        };
+        // The ends of a pair are in nodes; each bears the mark. Where one is not to be seen, its node
+        // has just ended, and the kernel is about to take the other end, too.
+        if recorded.link == SegmentLink::Pair {
+            let end = |end: &object::End| {
+                let link = self.nodes.get(&end.node)?.link(&end.interface).filter(is_it)?;
+                let mac = link.mac.unwrap_or(end.mac);
+                Some(object::End { mac, mtu: link.mtu, ..end.clone() })
+            };
+            let ends = recorded.ends.iter().map(end).collect::<Option<_>>()?;
+            return Some(object::Segment { ends, ..recorded.clone() });
+        }
+        let link = self.segments.iter().filter(is_it).find(|link| link.is_up)?;
         Some(object::Segment { mtu: link.mtu, ..recorded.clone() })
     }
 

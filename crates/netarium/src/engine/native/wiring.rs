@@ -6,11 +6,12 @@
 use netarium_core::model::Via;
 use netarium_core::name::Name;
 use netarium_core::object::{
-    Interface, LinkState, Port, Route, Segment, SegmentLink, TunnelInterface,
+    End, Interface, LinkState, Port, Route, Segment, SegmentLink, TunnelInterface,
 };
 use sha2::{Digest, Sha256};
 
 use super::node::RunningNode;
+use crate::linux::namespace::NetworkNamespace;
 use crate::linux::netlink::{Kind, Link, Netlink, NetlinkError, NewLink, namespace};
 
 type Result<T> = std::result::Result<T, NetlinkError>;
@@ -35,7 +36,8 @@ pub(super) fn link_name(letter: char, whose: &str) -> String {
     format!("{letter}{digits}")
 }
 
-/// Makes a segment. What a worker that was killed has left half made is removed first.
+/// Makes a segment, but for a veth pair. What a worker that was killed has left half made is removed
+/// first.
 pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result<()> {
     remove_segment(netlink, segment)?;
     let name = link_name('s', segment.name.as_str());
@@ -52,16 +54,33 @@ pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result
             let other = netlink.index(&other)?;
             netlink.set_up(other)?;
         }
-        SegmentLink::Pair => {
-            netlink.add_link(&link, Kind::Veth(&peer))?;
-            netlink.set_alias(&other, &alias)?;
-        }
+        SegmentLink::Pair => return Ok(()),
     }
     netlink.set_alias(&name, &alias)
 }
 
-/// Removes a segment. Fine if its link is gone, as that of a veth pair is with its nodes. Of a pair
-/// one end may still be here while the other is in a node that has just ended.
+/// Makes the two ends of a veth pair in these namespaces, where neither may be yet.
+pub(crate) fn create_pair<'a>(
+    netlink: &mut Netlink,
+    ends: [&'a End; 2],
+    inside: [&NetworkNamespace; 2],
+) -> Result<()> {
+    let link = |end: &'a End, inside| NewLink {
+        mac: Some(end.mac),
+        mtu: Some(end.mtu),
+        namespace: namespace(inside),
+        ..NewLink::named(end.interface.as_str())
+    };
+    let second = link(ends[1], inside[1]);
+    netlink.add_link(&link(ends[0], inside[0]), Kind::Veth(&second))
+}
+
+/// Marks an end of a veth pair as that of its segment.
+pub(crate) fn mark_end(node: &mut RunningNode, segment: &Segment, end: &End) -> Result<()> {
+    node.netlink().set_alias(end.interface.as_str(), &alias(&segment.name))
+}
+
+/// Removes a segment, but for a veth pair. Fine if its link is gone.
 pub(crate) fn remove_segment(netlink: &mut Netlink, segment: &Segment) -> Result<()> {
     delete(netlink, &link_name('s', segment.name.as_str()))?;
     delete(netlink, &link_name('t', segment.name.as_str()))
@@ -114,20 +133,28 @@ pub(crate) fn create_interface(
             let index = node.netlink().index(interface.name.as_str())?;
             node.netlink().set_up(index)
         }
-        Port::First => {
-            let index = segments.index(&segment)?;
-            segments.move_link(index, &inside)
-        }
-        Port::Second => {
-            let index = segments.index(&link_name('t', interface.segment.as_str()))?;
-            segments.move_link(index, &inside)
+        // It is there with its segment, and its other end, too.
+        Port::End => {
+            let index = node.netlink().index(interface.name.as_str())?;
+            node.netlink().set_up(index)
         }
     }
 }
 
-/// Removes an interface from a node. Fine if it is gone already.
+/// Removes an interface from a node. Fine if it is gone already. An end of a veth pair goes with its
+/// segment.
 pub(crate) fn remove_interface(node: &mut RunningNode, interface: &Interface) -> Result<()> {
-    delete(node.netlink(), interface.name.as_str())
+    match interface.port {
+        Port::End => Ok(()),
+        Port::Macvlan | Port::Bridge | Port::Isolated => {
+            delete(node.netlink(), interface.name.as_str())
+        }
+    }
+}
+
+/// Removes an end of a veth pair, and with it the other. Fine if it is gone already.
+pub(crate) fn remove_end(node: &mut RunningNode, end: &End) -> Result<()> {
+    delete(node.netlink(), end.interface.as_str())
 }
 
 /// Removes a link. Fine if it is gone already.
