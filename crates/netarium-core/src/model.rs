@@ -3,6 +3,7 @@
 //! A [`Model`] is valid: every name in it names something in it, every address is on its segment.
 //! `resolve` is the only way to one, and nothing here decides or checks anything.
 
+mod build;
 mod check;
 mod disturb;
 mod image;
@@ -22,6 +23,7 @@ use crate::firewall::Firewall;
 use crate::name::{InterfaceName, Name};
 pub use crate::storage::{Access, Content, File, Volume, VolumeSource};
 
+pub use build::Build;
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
 pub use disturb::{Deed, Disturbance, Transfer};
 pub use image::{Archive, ArchiveForm, Image, Recipe};
@@ -54,6 +56,9 @@ pub struct Model {
     /// Its way out to the world, and in from the host, if a node has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uplink: Option<Uplink>,
+    /// What Docker builds before, by the names that the images get there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub builds: BTreeMap<String, Build>,
     /// The secrets that are written in the lab file, by tunnel.
     #[serde(skip)]
     pub secrets: Secrets,

@@ -53,20 +53,25 @@ pub(super) fn resolve(
         upkeep: Upkeep::Lab,
     };
     let node = match &written.given {
-        Some(given) => with_given(node, given, context, problems),
+        Some(given) => with_given(node, given, (name, context), problems),
         None => node,
     };
     (node, Wired { interfaces, uplink, routes, broken })
 }
 
 /// Adds what a Compose file says of a node.
-fn with_given(node: Node, given: &Given, context: &Context<'_>, problems: &mut Problems) -> Node {
+fn with_given(
+    node: Node,
+    given: &Given,
+    (name, context): (&Name, &Context<'_>),
+    problems: &mut Problems,
+) -> Node {
     let mut interfaces = node.interfaces;
     for (interface, aliases) in interfaces.iter_mut().zip(&given.aliases_at) {
         interface.aliases.clone_from(aliases);
     }
     Node {
-        image: images::given(given, &context.sources.folder, problems).unwrap_or(node.image),
+        image: images::given(given, name, context, problems).unwrap_or(node.image),
         interfaces,
         forwarding: given.forwarding,
         main: Some(given.main.clone()),

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use netarium::image::Store;
 use netarium::image::outgoing::{Packing, pack};
+use netarium::lab::UpOptions;
 use netarium_core::control::ServiceState;
 use netarium_core::model::{Engine, Recipe};
 
 use crate::docker;
-use crate::lab::{TestLab, name, run, wait_until};
+use crate::lab::{TestLab, in_words, name, run, wait_until};
 use crate::owner;
 
 /// What the scripts of the test beds need.
@@ -296,4 +297,70 @@ pub(crate) fn what_scripts_change_is_theirs_and_what_the_file_changes_is_made_an
     let nodes: BTreeSet<String> = lab.file().model.nodes.keys().map(ToString::to_string).collect();
     assert_eq!(nodes, BTreeSet::from(["changer", "other"].map(str::to_owned)));
     down(&lab);
+}
+
+/// One service that is built, and one that is built with more to say about it.
+const BUILT: &str = r#"
+services:
+  plain:
+    build: parts
+    networks: [lan]
+  asked:
+    build: {context: ./parts, dockerfile: more/Dockerfile, args: [WORD=asked], target: first}
+    image: netarium-test/built:asked
+    networks: [lan]
+networks: {lan: {internal: true}}
+"#;
+
+const RECIPE: &str = "FROM vpn-testbed AS first
+ARG WORD=plain
+ENV WORD=$WORD
+COPY said /
+COPY folder /folder/
+ENTRYPOINT [\"/bin/sh\", \"-c\"]
+CMD [\"cat /said; echo $WORD; exec sleep infinity\"]
+";
+
+fn built(engine: Engine) {
+    let lab = written(engine, "built", BUILT);
+    let parts = lab.beside("parts");
+    fs::create_dir_all(parts.join("more")).unwrap();
+    fs::create_dir_all(parts.join("folder")).unwrap();
+    write(&parts.join("Dockerfile"), RECIPE);
+    write(&parts.join("more/Dockerfile"), &format!("{RECIPE}FROM first\nENV WORD=last\n"));
+    write(&parts.join("said"), "hello\n");
+    std::os::unix::fs::symlink("/etc/passwd", parts.join("folder/link")).unwrap();
+    let log = |node: &str| {
+        let logs = lab.lab.logs(&name(node), None).unwrap();
+        logs.first().map_or_else(String::new, |log| fs::read_to_string(&log.path).unwrap())
+    };
+    lab.up();
+    wait_until("both have spoken", || {
+        log("plain") == "hello\nplain\n" && log("asked") == "hello\nasked\n"
+    });
+    // What a link leads to is not sent.
+    assert_eq!(lab.sh("plain", "readlink /folder/link"), "/etc/passwd\n");
+    assert_settled(&lab);
+    let before = lab.inits(&["plain", "asked"]);
+    write(&parts.join("more/Dockerfile"), &RECIPE.replace("cat /said", "echo other"));
+    lab.up();
+    wait_until("it is made anew", || log("asked") == "other\nasked\n");
+    let after = lab.inits(&["plain", "asked"]);
+    assert!(before[0] == after[0] && before[1] != after[1], "{before:?} {after:?}");
+
+    write(&parts.join("Dockerfile"), "FROM vpn-testbed\nCOPY not-there /\n");
+    let error = in_words(&lab.try_up(UpOptions::default()).unwrap_err());
+    for words in ["-built-plain", "COPY not-there", "not found"] {
+        assert!(error.contains(words), "{words} not in: {error}");
+    }
+    write(&parts.join(".dockerignore"), "said\n");
+    let error = in_words(&lab.try_up(UpOptions::default()).unwrap_err());
+    assert!(error.contains(".dockerignore"), "{error}");
+    down(&lab);
+}
+
+pub(crate) fn what_docker_builds_runs_on_both_engines() {
+    docker::docker(&["load", "--quiet", "--input", archive().to_str().unwrap()]);
+    built(Engine::Native);
+    built(Engine::Docker);
 }

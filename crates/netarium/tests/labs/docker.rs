@@ -69,7 +69,7 @@ fn lab(name: &str, body: &str) -> TestLab {
     TestLab::at(data(), name, &format!("{DOCKER}{body}"))
 }
 
-fn docker(words: &[&str]) -> String {
+pub(crate) fn docker(words: &[&str]) -> String {
     #[expect(clippy::disallowed_methods, reason = "the engine is asked past the library")]
     let output = Command::new("docker").args(words).output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -214,7 +214,8 @@ fn tests_of_docker() -> Vec<Trial> {
             a_name_of_somebody_elses_container_is_told;
         compose:
             test_beds_run_as_they_are_on_docker
-            services_are_started_named_and_told_on_docker;
+            services_are_started_named_and_told_on_docker
+            what_docker_builds_runs_on_both_engines;
     }
 }
 
