@@ -138,12 +138,20 @@ bench: setup build ## measure the labs, beside the bars; also as JSON, kept in t
 	@echo
 	@.ci/bench-tunnel $(NETARIUM) $(RUNS) >target/bench-tunnel.json
 	@echo
-	@cat target/bench.json target/bench-together.json target/bench-tunnel.json
+	@$(MAKE) --no-print-directory bench-pull
+	@echo
+	@cat target/bench.json target/bench-together.json target/bench-tunnel.json target/bench-pull.json
 
 # Two networks side by side, for a minute. Ordinary users have no figure.
 .PHONY: bench-tunnel
 bench-tunnel: ## measure a TCP stream through the tunnel beside bare charon, with what is built
 	@.ci/bench-tunnel $(NETARIUM) $(RUNS) >target/bench-tunnel.json
+
+# Beside a Docker Engine and a registry of its own.
+.PHONY: bench-pull
+bench-pull: ## measure the pull of an image of 250 MB beside docker pull, with what is built
+	@$(if $(IS_ROOT),.ci/packages $(DAEMON_PACKAGES))
+	@.ci/bench-pull $(NETARIUM) $(RUNS) >target/bench-pull.json
 
 .PHONY: bench-cold
 bench-cold: setup build ## measure how long it takes where there is no image yet

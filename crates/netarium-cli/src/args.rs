@@ -172,6 +172,20 @@ pub(crate) struct Up {
     /// How long services and tunnels may take to be ready: 500ms, 60s, 2m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) timeout: Duration,
+    /// When images of others are pulled
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pub(crate) pull: Pull,
+}
+
+/// When images of others are pulled, in the words of Docker Compose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    /// Those that are not there, and files that have changed
+    Missing,
+    /// All: a name may mean another image now
+    Always,
+    /// None
+    Never,
 }
 
 #[derive(Debug, Args)]
@@ -262,8 +276,15 @@ pub(crate) struct Bench {
     /// Paths of lab files or their folders, or names of labs; several are brought up at the same time
     #[arg(value_name = "LAB", value_hint = ValueHint::AnyPath)]
     pub(crate) labs: Vec<String>,
-    #[command(flatten)]
-    pub(crate) on: OnEngine,
+    /// What makes the nodes: native or docker; several take turns [default: as the lab file says, else
+    /// native]
+    #[arg(long = "engine", env = "NETARIUM_ENGINE", hide_env = true, value_name = "ENGINE")]
+    #[arg(value_parser = engine)]
+    pub(crate) engines: Vec<Engine>,
+    /// And docker-compose in its turn, with the file that `netarium export compose` made of the lab
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(conflicts_with_all = ["cold", "memory"], requires = "engines")]
+    pub(crate) compose: Option<PathBuf>,
     /// How often it is brought up, besides once to make it ready
     #[arg(long, value_name = "NUMBER", default_value = "5")]
     pub(crate) runs: std::num::NonZeroU32,
@@ -422,6 +443,11 @@ pub(crate) enum Image {
         /// Say what would be removed, and remove nothing
         #[arg(short = 'n', long)]
         dry_run: bool,
+        /// native: leave alone what labs have given to Docker; docker: fail if Docker does not answer
+        /// [default: what Docker was given, too, if it answers]
+        #[arg(long, env = "NETARIUM_ENGINE", hide_env = true, value_name = "ENGINE")]
+        #[arg(value_parser = engine)]
+        engine: Option<Engine>,
     },
     /// Remove images
     Rm {

@@ -82,10 +82,10 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
             commands::image::pull(context, &image, platform, PullOptions { transport }).await
         }
         Command::Image(Image::Inspect { image }) => commands::image::inspect(context, &image),
-        Command::Image(Image::Prune { all, dry_run }) => {
+        Command::Image(Image::Prune { all, dry_run, engine }) => {
             let what = if all { Spare::All } else { Spare::Pulled };
             let deed = if dry_run { Deed::Tell } else { Deed::Remove };
-            commands::image::prune(context, what, deed).await
+            commands::image::prune(context, what, deed, engine).await
         }
         Command::Image(Image::Rm { images }) => commands::image::rm(context, &images).await,
         Command::Generate(generate) => commands::generate::generate(&generate),

@@ -68,6 +68,9 @@ pub(crate) fn of_lab(error: LabError, file: &LabFile) -> anyhow::Error {
         LabError::Refused(refusals) => {
             refusals.iter().map(|refusal| cause(&refusal.subject, refusal)).collect()
         }
+        LabError::Limits(limits) => {
+            limits.iter().map(|it| cause(&it.subject.clone().into(), &it.message)).collect()
+        }
         LabError::Unmet { node, other, failure } => {
             vec![cause(&Subject::After(node.clone(), other.clone()), failure)]
         }

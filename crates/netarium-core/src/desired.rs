@@ -8,7 +8,7 @@ mod names;
 mod tunnels;
 mod wireguard;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,9 +17,10 @@ use serde::Serialize;
 
 use self::names::Hosts;
 use self::tunnels::CarriedIpv6;
+use crate::engine_network::{EngineNetwork, networks};
 use crate::feature::{Feature, Features};
 use crate::image::{Found, Images};
-use crate::model::{self, Driver, Forwarding, Model, Node, Segment, UPLINK, Upkeep};
+use crate::model::{self, Driver, Forwarding, Model, Network, Node, Segment, UPLINK, Upkeep};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
@@ -159,6 +160,8 @@ struct Choice {
     ipv6: bool,
     /// How the lab gets out, if it does.
     way_out: Option<WayOut>,
+    /// The segments that the engine makes.
+    networks: BTreeMap<Name, EngineNetwork>,
     notes: BTreeSet<Note>,
 }
 
@@ -193,7 +196,11 @@ impl Choice {
         let ipv6 = features.has(Feature::Ipv6);
         let way_out = model.uplink.as_ref().map(|uplink| WayOut::of(uplink, features, outside));
         notes.extend(way_out.iter().flat_map(|it| it.notes(model)));
-        Ok(Self { macvlan, encryption, wireguard, ipv6, way_out, notes })
+        let networks = match model.network {
+            Network::Own => BTreeMap::new(),
+            Network::Engine => networks(model).expect("resolve refuses what the engine cannot do"),
+        };
+        Ok(Self { macvlan, encryption, wireguard, ipv6, way_out, networks, notes })
     }
 
     /// Whether a segment is the way out.
@@ -209,8 +216,9 @@ impl Choice {
         })
     }
 
-    fn link(&self, driver: Driver) -> SegmentLink {
+    fn link(&self, name: &Name, driver: Driver) -> SegmentLink {
         match driver {
+            _ if self.networks.contains_key(name) => SegmentLink::Network,
             Driver::Macvlan => self.macvlan,
             Driver::Bridge => SegmentLink::Bridge,
             Driver::Veth => SegmentLink::Pair,
@@ -218,7 +226,7 @@ impl Choice {
     }
 
     fn segment(&self, model: &Model, name: &Name, segment: &Segment) -> SegmentObject {
-        let link = self.link(segment.driver);
+        let link = self.link(name, segment.driver);
         let mut ends = Vec::new();
         if link == SegmentLink::Pair {
             for (node, it) in &model.nodes {
@@ -231,16 +239,18 @@ impl Choice {
                 }));
             }
         }
-        SegmentObject { name: name.clone(), link, mtu: segment.mtu, ends }
+        let network = self.networks.get(name).cloned();
+        SegmentObject { name: name.clone(), link, mtu: segment.mtu, ends, network }
     }
 
     /// How an interface is joined to a segment.
     fn port(&self, name: &Name, segment: &Segment) -> Port {
-        match self.link(segment.driver) {
+        match self.link(name, segment.driver) {
             SegmentLink::Bridge if self.is_way_out(name) => Port::Isolated,
             SegmentLink::Bridge => Port::Bridge,
             SegmentLink::Pair => Port::End,
             SegmentLink::Dummy | SegmentLink::VethParent | SegmentLink::Ifb => Port::Macvlan,
+            SegmentLink::Network => Port::Network,
         }
     }
 }

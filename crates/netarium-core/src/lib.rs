@@ -35,6 +35,9 @@ pub mod model;
 pub mod storage;
 
 pub mod desired;
+pub mod engine_network;
+#[cfg(feature = "lab-file")]
+pub mod export;
 pub mod feature;
 pub mod ipsec;
 pub mod nft;

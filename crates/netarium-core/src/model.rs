@@ -8,6 +8,7 @@ mod check;
 mod disturb;
 mod image;
 mod names;
+mod network;
 mod process;
 mod upkeep;
 
@@ -28,6 +29,7 @@ pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url}
 pub use disturb::{Deed, Disturbance, Transfer};
 pub use image::{Archive, ArchiveForm, Image, Recipe};
 pub use names::Dns;
+pub use network::Network;
 pub use process::{
     Condition, Health, HealthChange, MAIN, Main, MainReady, Readiness, Restart, Service, Stop,
 };
@@ -42,6 +44,9 @@ pub struct Model {
     /// What makes its nodes, if the file says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<Engine>,
+    /// Whose its segments are.
+    #[serde(skip_serializing_if = "Network::is_own")]
+    pub network: Network,
     /// Its layer-2 segments.
     pub segments: BTreeMap<Name, Segment>,
     /// Its nodes.

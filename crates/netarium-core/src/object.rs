@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
+use crate::engine_network::EngineNetwork;
 use crate::model::{self, Content, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
@@ -147,6 +148,9 @@ pub struct Segment {
     /// into another namespace waits for all who may still look at it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ends: Vec<End>,
+    /// How the engine makes it, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<EngineNetwork>,
 }
 
 /// An end of a veth pair.
@@ -176,6 +180,8 @@ pub enum SegmentLink {
     Bridge,
     /// A veth pair whose two ends go to two nodes.
     Pair,
+    /// A network that the engine has made.
+    Network,
 }
 
 /// A node before its first process.
@@ -262,6 +268,8 @@ pub enum Port {
     Isolated,
     /// An end of the segment's veth pair, which is there with it.
     End,
+    /// An interface that the engine has made, on its own network.
+    Network,
 }
 
 /// A kernel setting of an interface.

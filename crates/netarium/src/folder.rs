@@ -90,6 +90,11 @@ impl DataFolder {
         self.0.join("images.lock")
     }
 
+    /// The file that is locked as long as containers are made from what another engine was given.
+    pub(crate) fn given_lock(&self) -> PathBuf {
+        self.0.join("given.lock")
+    }
+
     /// The folder of a lab.
     pub(crate) fn lab(&self, lab: &Name) -> LabFolder {
         LabFolder(self.labs().join(lab.as_str()))

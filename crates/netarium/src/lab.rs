@@ -10,8 +10,10 @@ mod change;
 mod containers;
 mod disturb;
 mod error;
+mod given;
 mod images;
 mod lock;
+mod networks;
 mod programs;
 mod undo;
 mod volumes;
@@ -79,11 +81,13 @@ pub struct UpOptions {
     pub after_failure: AfterFailure,
     /// How long services and tunnels may take to be ready.
     pub patience: Duration,
+    /// When images of others are pulled.
+    pub pull: Pull,
 }
 
 impl Default for UpOptions {
     fn default() -> Self {
-        Self { after_failure: AfterFailure::Undo, patience: PATIENCE }
+        Self { after_failure: AfterFailure::Undo, patience: PATIENCE, pull: Pull::default() }
     }
 }
 
@@ -94,6 +98,18 @@ pub enum AfterFailure {
     Undo,
     /// It stays, to be looked at.
     Keep,
+}
+
+/// When images of others are pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// If they are not there. Those in files and in Docker also if they have changed.
+    #[default]
+    Missing,
+    /// Each time, since a name may mean another image now. Layers that are there are not sent again.
+    Always,
+    /// Not at all: what is not there is an error.
+    Never,
 }
 
 /// What there is to do to bring a lab to what its file says.
@@ -135,6 +151,7 @@ pub enum State {
 }
 
 pub use self::error::LabError;
+pub use self::given::{Given, GivenImages};
 
 type Result<T> = std::result::Result<T, LabError>;
 
@@ -291,14 +308,16 @@ impl Lab {
             // Nothing is made, and nothing taken away, if it does not answer.
             self.client().await?;
         }
+        self.check_networks(&file.model, engine).await?;
         self.build_images(&file.model, report).await?;
-        let _images = self.make_images(&file.model, report).await?;
+        let _images = self.make_images(&file.model, options.pull, report).await?;
         let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {
             self.clear(report).await?;
         }
         let before = self.observe().await?;
         let steps = steps(&objects, &before);
+        self.check_changes(&steps)?;
         report(Event::Planned { steps: steps.len() });
         for (id, object) in objects.iter() {
             if let Some(node) = certificates::refused(object, &before.revoked) {

@@ -74,7 +74,8 @@ fn a_machine_is_examined_and_nothing_is_left() -> Result<(), Failed> {
     for name in ["user namespaces", "ids of labs", "overlayfs", "proc", "seccomp"] {
         assert_eq!(find(&findings, name).state, State::Present, "{findings:#?}");
     }
-    for name in ["memory limits", "cpu limits", "pids limits", "mmdebstrap", "disk space"] {
+    for name in ["memory limits", "cpu limits", "pids limits", "mmdebstrap", "docker", "disk space"]
+    {
         find(&findings, name);
     }
     let known = run(features(&test.data()))?;

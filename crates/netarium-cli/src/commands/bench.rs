@@ -2,11 +2,13 @@
 
 use std::fmt::Display;
 
-use netarium::bench::{bench_cold, bench_together, memory, thousand_nodes};
+use netarium::bench::{
+    Contender, bench_cold, bench_engines, bench_together, memory, thousand_nodes,
+};
 use serde::Serialize;
 
 use super::Context;
-use crate::args::Bench;
+use crate::args::{Bench, OnEngine};
 use crate::choose::{self, Otherwise};
 use crate::ending::Ending;
 use crate::print::{self, Form};
@@ -26,15 +28,22 @@ pub(crate) async fn bench(context: &Context, arguments: Bench) -> anyhow::Result
         let lab = choose::lab(&context.data, word, Otherwise::OnlyLab)?;
         return show(context, &memory(&lab)?);
     }
+    let on = OnEngine { engine: arguments.engines.first().copied() };
+    if arguments.engines.len() > 1 || arguments.compose.is_some() {
+        let file = choose::file(&context.data, choose::at_most_one(&arguments.labs)?)?;
+        let engines = arguments.engines.into_iter().map(Contender::Engine);
+        let contenders: Vec<_> = engines.chain(arguments.compose.map(Contender::Compose)).collect();
+        let report = bench_engines(&file, &context.data, &contenders, runs, progress).await?;
+        return show(context, &report);
+    }
     if let ([_, _, ..], false) = (arguments.labs.as_slice(), arguments.cold) {
-        let file =
-            |word: &String| choose::file_on(&context.data, Some(word.as_str()), arguments.on);
+        let file = |word: &String| choose::file_on(&context.data, Some(word.as_str()), on);
         let files = arguments.labs.iter().map(file);
         let files = files.collect::<anyhow::Result<Vec<_>>>()?;
         return show(context, &bench_together(&files, &context.data, runs, progress).await?);
     }
     let word = choose::at_most_one(&arguments.labs)?;
-    let file = choose::file_on(&context.data, word, arguments.on)?;
+    let file = choose::file_on(&context.data, word, on)?;
     if arguments.cold {
         return show(context, &bench_cold(&file, &context.data).await?);
     }

@@ -30,6 +30,7 @@ fn table(findings: &[Finding]) -> Table<3> {
             State::Fallback(_) => ("else", WARN),
             State::Missing => ("missing", BAD),
             State::Warning => ("warning", WARN),
+            State::Absent => ("-", DIM),
         };
         let mut lines: Vec<_> = finding.detail.lines().map(|it| (it.to_owned(), plain)).collect();
         if let State::Fallback(instead) = &finding.state {

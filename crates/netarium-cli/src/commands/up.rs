@@ -3,14 +3,14 @@
 use std::sync::OnceLock;
 
 use netarium::event::Event;
-use netarium::lab::{AfterFailure, Lab, State, UpOptions};
+use netarium::lab::{AfterFailure, Lab, Pull, State, UpOptions};
 use netarium::lab_file::LabFile;
 use netarium_core::model::Model;
 use netarium_core::plan::Step;
 use serde::Serialize;
 
 use super::Context;
-use crate::args::Up;
+use crate::args::{self, Up};
 use crate::choose;
 use crate::ending::Ending;
 use crate::interrupt::Interrupts;
@@ -77,7 +77,8 @@ pub(crate) async fn up(context: &Context, arguments: Up) -> anyhow::Result<Endin
     // Looked up when it is known what to do: until then another process may have changed the lab.
     let before = OnceLock::new();
     let after_failure = if arguments.keep { AfterFailure::Keep } else { AfterFailure::Undo };
-    let options = UpOptions { after_failure, patience: arguments.timeout };
+    let options =
+        UpOptions { after_failure, patience: arguments.timeout, pull: arguments.pull.into() };
     let progress = Progress::begin(context.style);
     let report = |event| {
         if let Event::Planned { .. } = event {
@@ -113,6 +114,16 @@ pub(crate) async fn up(context: &Context, arguments: Up) -> anyhow::Result<Endin
             let before = before.into_inner();
             let undo = Undo { lab: &lab, before, options };
             undo.after(signal, &progress, &mut interrupts).await
+        }
+    }
+}
+
+impl From<args::Pull> for Pull {
+    fn from(typed: args::Pull) -> Self {
+        match typed {
+            args::Pull::Missing => Self::Missing,
+            args::Pull::Always => Self::Always,
+            args::Pull::Never => Self::Never,
         }
     }
 }
@@ -187,9 +198,11 @@ impl Undo<'_> {
     }
 
     async fn undo(&self, before: &Before) -> anyhow::Result<()> {
+        // Whatever it was made from is there.
+        let options = UpOptions { pull: Pull::Missing, ..self.options };
         match before {
             Before::Nothing => self.lab.down(&|_| ()).await.map(drop)?,
-            Before::Lab(file) => self.lab.up(file, self.options, &|_| ()).await.map(drop)?,
+            Before::Lab(file) => self.lab.up(file, options, &|_| ()).await.map(drop)?,
         }
         Ok(())
     }

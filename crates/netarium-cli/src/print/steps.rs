@@ -244,6 +244,7 @@ fn link(link: SegmentLink) -> &'static str {
         SegmentLink::Ifb => "macvlan over an ifb link",
         SegmentLink::Bridge => "bridge",
         SegmentLink::Pair => "veth pair",
+        SegmentLink::Network => "the engine's network",
     }
 }
 
@@ -253,6 +254,7 @@ fn port(port: Port) -> &'static str {
         Port::Bridge => "bridge port",
         Port::Isolated => "isolated bridge port",
         Port::End => "end of a veth pair",
+        Port::Network => "the engine's",
     }
 }
 

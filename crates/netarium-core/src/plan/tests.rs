@@ -58,6 +58,7 @@ fn lab(it: &Variation) -> Objects {
     objects.insert(Object::Segment(Segment {
         name: name("lan"),
         link: SegmentLink::Bridge,
+        network: None,
         mtu: it.mtu,
         ends: vec![],
     }));

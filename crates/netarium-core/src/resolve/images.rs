@@ -238,7 +238,8 @@ pub fn recipes(spec: Option<&Spec>) -> Vec<Recipe> {
     known.into_values().flatten().filter_map(recipe).collect()
 }
 
-fn base() -> Option<Image> {
+/// The built-in image.
+pub(crate) fn base() -> Option<Image> {
     let packages = BASE_PACKAGES.iter().map(|package| (*package).to_owned()).collect();
     let name = Name::new("base").ok()?;
     Some(Image::Recipe(Recipe { name, suite: SUITE.to_owned(), packages }))

@@ -6,6 +6,7 @@
 //! its own problem.
 
 mod checks;
+mod engine_network;
 mod files;
 mod firewall;
 mod ground;
@@ -31,6 +32,7 @@ mod wireguard;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+pub(crate) use images::base;
 pub use images::{BASE_PACKAGES, recipes};
 
 use self::images::Images;
@@ -118,6 +120,9 @@ fn finish(
     mut problems: Problems,
 ) -> Result<Model, Vec<Problem>> {
     let model = model(spec, default_name, sources, &mut problems);
+    if let Some(model) = &model {
+        engine_network::check(spec, model, &mut problems);
+    }
     match model {
         Some(model) if problems.is_empty() => Ok(model),
         _ => Err(problems.finish(&spec.texts)),
@@ -153,9 +158,11 @@ fn model(
     let uplink = context.uplinks.model();
     let segments = context.segments;
     let engine = spec.engine.as_ref().map(|engine| engine.value);
+    let network = spec.network.as_ref().map(|network| network.value).unwrap_or_default();
     Some(Model {
         lab: lab?,
         engine,
+        network,
         segments,
         nodes,
         tunnels,

@@ -33,7 +33,7 @@ pub use tunnel::{Authentication, Ends, Ipsec, Rekey, Tunnel, TunnelEnd, Wireguar
 use self::decode::{Table, choice, entries, list, word};
 use self::tree::Tree;
 use crate::desired::Subject;
-use crate::model::Engine;
+use crate::model::{Engine, Network};
 use crate::name::Name;
 use crate::problem::{Place, Placed, Problem, Problems};
 use crate::schema;
@@ -42,6 +42,7 @@ use crate::schema;
 pub const LARGEST: usize = 1024 * 1024;
 
 const ENGINES: [(&str, Engine); 2] = [("native", Engine::Native), ("docker", Engine::Docker)];
+const NETWORKS: [(&str, Network); 2] = [("own", Network::Own), ("engine", Network::Engine)];
 
 /// A word of the file.
 pub type Word = Placed<String>;
@@ -61,6 +62,10 @@ pub struct Spec {
     /// What makes its nodes. Default: what NETARIUM_ENGINE says, else native.
     #[schemars(with = "Option<Engine>")]
     pub engine: Option<Placed<Engine>>,
+    /// Whose the segments are: Netarium's `own`, or networks of the container `engine`, with its limits.
+    /// Default: `own`.
+    #[schemars(with = "Option<Network>")]
+    pub network: Option<Placed<Network>>,
     /// The image of every node that names none: a name from `images`, `base`, `host`, or an image
     /// that others have made, `debian:12` for example.
     #[schemars(with = "Option<schema::Image>")]
@@ -95,6 +100,7 @@ impl Spec {
         Self {
             name: None,
             engine: None,
+            network: None,
             image: None,
             images: Vec::new(),
             segments: Vec::new(),
@@ -187,6 +193,8 @@ fn lab(tree: &Tree, source: &str, problems: &mut Problems) -> Spec {
     };
     spec.name = table.take("name").and_then(|tree| word("name", tree, problems));
     spec.engine = table.take("engine").and_then(|tree| choice("engine", tree, &ENGINES, problems));
+    spec.network =
+        table.take("network").and_then(|tree| choice("network", tree, &NETWORKS, problems));
     spec.image = table.take("image").and_then(|tree| word("image", tree, problems));
     let unread = &mut spec.unread;
     spec.images = named(&mut table, ("images", "image"), Recipe::read, unread, problems);

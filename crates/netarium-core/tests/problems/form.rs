@@ -135,7 +135,7 @@ fn unknown_and_repeated_keys_are_all_reported() {
         (
             "nodes: {one: {}}\nx-y: 1",
             &[
-                "2:1: unknown key x-y in the lab (there are name, engine, image, images, segments, nodes, tunnels, checks)",
+                "2:1: unknown key x-y in the lab (there are name, engine, network, image, images, segments, nodes, tunnels, checks)",
             ],
         ),
     ]);

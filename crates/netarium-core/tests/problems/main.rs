@@ -15,6 +15,7 @@ macro_rules! base {
 }
 
 mod checks;
+mod engine_network;
 mod files;
 mod firewall;
 mod form;

@@ -77,9 +77,18 @@ impl Asker {
 
     /// Asks until the answer has come, and says how long after `began` that was.
     pub(super) fn until_answered(self, began: Instant) -> Result<(String, Duration)> {
+        self.until_answered_by(began, |asker| asker.ask().ok())
+    }
+
+    /// The same, with another way to ask.
+    pub(super) fn until_answered_by(
+        self,
+        began: Instant,
+        mut ask: impl FnMut(&Self) -> Option<Outcome>,
+    ) -> Result<(String, Duration)> {
         let first = Instant::now();
         while first.elapsed() < PATIENCE {
-            if self.ask().is_ok_and(|outcome| self.is_wanted(&outcome)) {
+            if ask(&self).is_some_and(|outcome| self.is_wanted(&outcome)) {
                 return Ok((self.what, began.elapsed()));
             }
             std::thread::sleep(PAUSE);
@@ -102,7 +111,23 @@ impl Asker {
         Ok(serde_json::from_str(&text).map_err(io::Error::from)?)
     }
 
+    /// The node that asks.
+    pub(super) fn from(&self) -> &Name {
+        &self.from
+    }
+
     fn run(&self) -> Run {
+        Run {
+            argv: self.words(),
+            environment: [].into(),
+            folder: Some("/".to_owned()),
+            user: None,
+            terminal: None,
+        }
+    }
+
+    /// The question, as the probe is asked it.
+    pub(super) fn words(&self) -> Vec<String> {
         let url = &self.url;
         let (address, port) = (url.address.to_string(), url.port.to_string());
         let words = [
@@ -113,13 +138,7 @@ impl Asker {
             ["--path", &url.path],
             ["--timeout-ms", QUESTION],
         ];
-        Run {
-            argv: words.as_flattened().iter().map(|word| (*word).to_owned()).collect(),
-            environment: [].into(),
-            folder: Some("/".to_owned()),
-            user: None,
-            terminal: None,
-        }
+        words.as_flattened().iter().map(|word| (*word).to_owned()).collect()
     }
 
     fn is_wanted(&self, outcome: &Outcome) -> bool {

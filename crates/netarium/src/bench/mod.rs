@@ -5,6 +5,8 @@
 //! clock starts before it does: what a person waits for counts, the start of the program too.
 //! Figures are compared with their bars; nothing fails because of one.
 
+mod compose;
+mod engines;
 mod first_answer;
 mod memory;
 mod report;
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use netarium_core::name::Name;
 
+pub use self::engines::{Contender, bench_engines};
 pub use self::memory::{Memory, MemoryError, Program, memory};
 pub use self::report::{Figure, Report, Unit};
 pub(crate) use self::subject::stage;

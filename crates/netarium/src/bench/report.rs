@@ -7,6 +7,7 @@ use netarium_core::name::Name;
 use serde::Serialize;
 
 use super::Measured;
+use super::engines::{Contender, Turn};
 use super::memory::Memory;
 use super::together::Together;
 
@@ -31,6 +32,10 @@ const TOGETHER_BAR: f64 = 2000.0;
 
 /// What it may take to read, resolve and plan a thousand nodes, in milliseconds.
 pub(super) const THOUSAND_BAR: f64 = 100.0;
+
+/// What the first answer with an engine may take at most of what it takes with another, in per cent.
+const AGAINST: [(&str, &str, f64); 2] =
+    [("native", "docker", 25.0), ("docker", "docker-compose", 100.0)];
 
 const WIRED: &str = "nodes wired";
 const TUNNELS: &str = "tunnels stand";
@@ -85,6 +90,9 @@ pub enum Unit {
     /// Millions of bytes.
     #[serde(rename = "MB")]
     Megabytes,
+    /// Hundredths of another figure.
+    #[serde(rename = "%")]
+    Percent,
 }
 
 impl fmt::Display for Unit {
@@ -93,6 +101,7 @@ impl fmt::Display for Unit {
             Self::Milliseconds => "ms",
             Self::Seconds => "s",
             Self::Megabytes => "MB",
+            Self::Percent => "%",
         })
     }
 }
@@ -195,6 +204,35 @@ impl Report {
         Self { title, figures, memory: None }
     }
 
+    pub(super) fn of_engines(lab: &Name, measured: &[(&Contender, Vec<Turn>)]) -> Self {
+        let mut figures = Vec::new();
+        let ms = |took: Duration| took.as_secs_f64() * 1e3;
+        for (contender, turns) in measured {
+            let mut add = |what: &str, pick: &dyn Fn(&Turn) -> Duration| {
+                let values = turns.iter().map(|turn| ms(pick(turn))).collect();
+                let what = format!("{contender}: {what}");
+                figures.push(Figure::of(&what, Unit::Milliseconds, None, values));
+            };
+            add("first answer", &|turn| turn.answered);
+            add("down", &|turn| turn.down);
+        }
+        let called = |name: &str| measured.iter().find(|(it, _)| it.to_string() == name);
+        for (one, other, most) in AGAINST {
+            let (Some((_, ones)), Some((_, others))) = (called(one), called(other)) else {
+                continue;
+            };
+            let pairs = ones.iter().zip(others);
+            let ratio =
+                |(one, other): (&Turn, &Turn)| 100.0 * ms(one.answered) / ms(other.answered);
+            let what = format!("first answer, {one} against {other}");
+            let bar = (lab.as_str() == BARRED_LAB).then_some(most);
+            figures.push(Figure::of(&what, Unit::Percent, bar, pairs.map(ratio).collect()));
+        }
+        let runs = measured.first().map_or(0, |(_, turns)| turns.len());
+        let title = format!("{lab}: {runs} runs by turns, images cached; {}", machine());
+        Self { title, figures, memory: None }
+    }
+
     /// The same with one more figure.
     #[must_use]
     pub fn with(mut self, figure: Figure) -> Self {
@@ -249,6 +287,8 @@ fn machine() -> String {
 
 #[cfg(test)]
 mod tests {
+    use netarium_core::model::Engine;
+
     use super::*;
 
     #[test]
@@ -257,6 +297,19 @@ mod tests {
         assert_eq!((figure.minimum, figure.median, figure.maximum), (1.0, 2.5, 4.0));
         assert_eq!(figure.missed_by(), Some(0.5));
         assert!(figure.to_string().ends_with("missed by 0.5 ms"), "{figure}");
+    }
+
+    #[test]
+    fn an_engine_is_compared_with_the_next_run_by_run() {
+        let turn = |millis| Turn { answered: Duration::from_millis(millis), down: Duration::ZERO };
+        let (native, docker) =
+            (Contender::Engine(Engine::Native), Contender::Engine(Engine::Docker));
+        let measured =
+            [(&native, vec![turn(100), turn(400)]), (&docker, vec![turn(1000), turn(1000)])];
+        let report = Report::of_engines(&Name::new(BARRED_LAB).unwrap(), &measured);
+        let last = report.figures.last().unwrap();
+        assert_eq!(last.what, "first answer, native against docker");
+        assert_eq!((last.runs.as_slice(), last.bar), ([10.0, 40.0].as_slice(), Some(25.0)));
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl Stage<'_> {
         }
         let undone = Instant::now();
         let patience = Duration::from_millis(disturbance.recover.into());
-        let options = UpOptions { after_failure: AfterFailure::Keep, patience };
+        let options =
+            UpOptions { after_failure: AfterFailure::Keep, patience, ..UpOptions::default() };
         let up = self.lab.up(self.file, options, &|_| ()).await;
         let (lab, model) = (self.lab.folder(), &self.file.model);
         self.listening.resume(lab, model, self.ears, node, &self.limit).await;

@@ -5,8 +5,9 @@
 //! or changed. The kernel is asked anew, and its answers are remembered for the labs that follow.
 //!
 //! [`kernel`] judges what the kernel answered, [`owner`] what the user who asks may do, [`machine`]
-//! the programs, the disk and the limits of the system.
+//! the programs, the disk and the limits of the system, [`docker`] the other engine.
 
+mod docker;
 mod kernel;
 mod machine;
 mod owner;
@@ -40,6 +41,8 @@ pub enum State {
     Fallback(String),
     /// It is not there, and most labs need it.
     Missing,
+    /// It is not there for this user, and few need it.
+    Absent,
     /// Some labs will not work, or not as they should.
     Warning,
 }
@@ -71,6 +74,7 @@ pub async fn examine(data: &DataFolder) -> Vec<Finding> {
     all.extend(owner::cgroups());
     all.push(machine::tun());
     all.extend(machine::programs());
+    all.push(docker::engine().await);
     all.push(machine::disk(data.path()));
     all.append(&mut findings);
     all.extend(machine::limits());

@@ -97,6 +97,9 @@ pub enum ImageError {
         /// Those that it could be.
         digests: Vec<String>,
     },
+    /// It is not there, and is not to be pulled.
+    #[error("image {0} is not there, and nothing is to be pulled")]
+    NotPulled(String),
     /// A lab that is up uses the image.
     #[error("cannot replace or remove image {image} ({digest}): a lab uses it")]
     InUse {
@@ -121,6 +124,7 @@ impl ImageError {
             Self::Stage { source, .. } => source.hint(),
             Self::Build { hint, .. } => hint.clone(),
             Self::Pull { source, .. } => source.hint(),
+            Self::NotPulled(image) => Some(format!("`netarium image pull {image}` gets it")),
             Self::Missing { .. } | Self::Ambiguous { .. } => {
                 Some("`netarium image ls` shows the images".to_owned())
             }

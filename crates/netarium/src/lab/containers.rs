@@ -2,18 +2,21 @@
 //! watches over them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 
 use netarium_core::model::{Engine, Model};
 use netarium_core::name::Name;
 use netarium_core::object::{self, Id, ImageRef, Object};
 use netarium_core::plan::Step;
+use rustix::fs::FlockOperation;
 
+use super::given;
 use super::{AfterFailure, Lab, LabError, Result, State, UpOptions};
 use crate::engine::docker::client::{Client, Place};
 use crate::engine::docker::containers::Containers;
 use crate::engine::docker::error::EngineError;
 use crate::engine::docker::images::{self, Store};
+use crate::engine::docker::networks::{self, Recorded};
 use crate::engine::docker::watcher;
 use crate::event::Report;
 use crate::failure::Failure;
@@ -24,6 +27,8 @@ pub(super) struct OtherEngine {
     client: Client,
     /// How it calls the images of nodes.
     images: BTreeMap<String, String>,
+    /// Nobody removes them meanwhile.
+    _lock: File,
 }
 
 impl Lab {
@@ -80,14 +85,16 @@ impl Lab {
             .collect();
         let folder = self.data.images();
         let store = Store { images: &folder, lock: self.data.images_lock() };
+        let lock = given::lock(&self.data, FlockOperation::LockShared).await?;
         let images = images::provide(&client, &wanted, &store, report).await?;
-        Ok(Some(OtherEngine { client, images }))
+        self.networks(&client).make(steps).await?;
+        Ok(Some(OtherEngine { client, images, _lock: lock }))
     }
 
     /// Makes the containers of the steps with these numbers.
     pub(super) async fn make_containers(
         &self,
-        OtherEngine { client, images }: &OtherEngine,
+        OtherEngine { client, images, .. }: &OtherEngine,
         steps: &[Step],
         numbers: &[usize],
     ) -> Result<()> {
@@ -97,7 +104,8 @@ impl Lab {
         };
         let nodes: Vec<&object::Node> = numbers.iter().filter_map(node).collect();
         let programs = self.lay_down()?;
-        let made = self.containers(client).make(&nodes, &programs, images).await;
+        let endpoints = networks::endpoints(&self.name, steps, &self.recorded_networks());
+        let made = self.containers(client).make(&nodes, &programs, images, &endpoints).await;
         made.map_err(|not_made| {
             let step = nodes.iter().find(|node| node.name == not_made.node);
             let what = step.map_or_else(String::new, |node| {
@@ -130,7 +138,12 @@ impl Lab {
             Err(_) if engine.is_none() => return Ok(false),
             result => result?,
         };
-        Ok(self.containers(&client).remove_all().await?)
+        let were_there = self.containers(&client).remove_all().await?;
+        let networks = match self.recorded_networks().is_empty() {
+            true => Recorded::Without,
+            false => Recorded::WithNetworks,
+        };
+        Ok(self.networks(&client).remove_all(networks).await? || were_there)
     }
 
     /// Sees that a lab of another engine is watched.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use netarium_core::desired::Refusal;
+use netarium_core::engine_network::Limit;
 use netarium_core::model::Engine;
 use netarium_core::name::Name;
 
@@ -51,6 +52,22 @@ pub enum LabError {
         is: Engine,
         /// The engine that was asked for.
         wanted: Engine,
+    },
+    /// The lab asks for networks of an engine that has none.
+    #[error(
+        "the segments of lab {0} are to be networks of its engine, and the native engine has none"
+    )]
+    NoNetworks(Name),
+    /// The engine cannot make networks like these.
+    #[error("the engine cannot make the networks of the lab")]
+    Limits(Vec<Limit>),
+    /// Containers are on a network that is to be changed.
+    #[error("cannot {step}: the networks of an engine cannot be changed while lab {lab} is up")]
+    FixedNetwork {
+        /// The lab.
+        lab: Name,
+        /// What was to be done.
+        step: String,
     },
     /// An image is not to be had.
     #[error("cannot make image {image} ready")]
@@ -141,6 +158,13 @@ impl LabError {
                 Some("`netarium doctor` tells what this machine has and lacks".to_owned())
             }
             Self::Engine(source) => source.hint(),
+            Self::NoNetworks(_) => {
+                Some("say --engine docker, or `network: own` in the lab file".to_owned())
+            }
+            Self::Limits(limits) => limits.first().map(|limit| limit.hint.clone()),
+            Self::FixedNetwork { lab, .. } => Some(format!(
+                "take it down first (netarium down {lab}); `network: own` has no such limit"
+            )),
             Self::OtherEngine { lab, is, .. } => {
                 Some(format!("take it down first (netarium down {lab}), or say --engine {is}"))
             }

@@ -7,10 +7,10 @@ use netarium_core::image::Images;
 use netarium_core::model::{Image, Model};
 use netarium_core::object::{ImageRef, Object};
 
-use super::{Lab, LabError, Result};
+use super::{Lab, LabError, Pull, Result};
 use crate::engine::native::journal;
 use crate::event::{Event, Report};
-use crate::image::{Hold, ImageRoot, PullOptions, Store};
+use crate::image::{Hold, ImageError, ImageEvent, ImageRoot, PullOptions, PulledRecord, Store};
 
 impl Lab {
     /// What is in the store of the images of others that `model` names.
@@ -31,7 +31,12 @@ impl Lab {
 
     /// Makes the images of all nodes ready, and keeps them from being removed as long as the answer
     /// lives.
-    pub(super) async fn make_images(&self, model: &Model, report: Report<'_>) -> Result<Vec<Hold>> {
+    pub(super) async fn make_images(
+        &self,
+        model: &Model,
+        pull: Pull,
+        report: Report<'_>,
+    ) -> Result<Vec<Hold>> {
         let images: BTreeSet<&Image> = model.nodes.values().map(|node| &node.image).collect();
         let mut holds = Vec::new();
         for image in images {
@@ -42,8 +47,7 @@ impl Lab {
             let name = image.title();
             let each = |event| report(Event::Image { name: name.clone(), event });
             if image.is_foreign() {
-                let record = store.fetch(image, PullOptions::default(), &each).await;
-                let record = record.map_err(failed(image))?;
+                let record = had(&store, image, pull, &each).await.map_err(failed(image))?;
                 holds.extend(store.hold_layers(&record).await.map_err(failed(image))?);
             } else if let ImageRoot::Stored(hold) =
                 store.root(image, &each).await.map_err(failed(image))?
@@ -82,11 +86,25 @@ impl Lab {
     }
 }
 
+/// An image of others, pulled if it is to be.
+async fn had(
+    store: &Store,
+    image: &Image,
+    pull: Pull,
+    report: &(dyn Fn(ImageEvent) + Sync),
+) -> std::result::Result<PulledRecord, ImageError> {
+    match pull {
+        Pull::Missing => store.fetch(image, PullOptions::default(), report).await,
+        Pull::Always => store.pull(image, PullOptions::default(), report).await,
+        Pull::Never => store.find(image)?.ok_or_else(|| ImageError::NotPulled(image.title())),
+    }
+}
+
 fn foreign(model: &Model) -> BTreeSet<&Image> {
     model.nodes.values().map(|node| &node.image).filter(|image| image.is_foreign()).collect()
 }
 
-fn failed(image: &Image) -> impl FnOnce(crate::image::ImageError) -> LabError + use<> {
+fn failed(image: &Image) -> impl FnOnce(ImageError) -> LabError + use<> {
     let image = image.title();
     move |source| LabError::Image { image, source }
 }

@@ -16,6 +16,7 @@ use rustix::mount::{
     mount_change, unmount,
 };
 
+use super::confined;
 use super::volume::Volume;
 
 /// The folders that a root file system is made from.
@@ -151,6 +152,7 @@ pub(crate) fn enter_root(
     let is_host = folders.lower == [Path::new("/")];
     if is_host { mount_host(folders, volumes) } else { mount_image(folders) }?;
     let root = folders.merged.as_path();
+    make_points(root)?;
     mount_kernel(root)?;
     mount_devices(&root.join("dev"))?;
     mount_ours(root, ours)?;
@@ -317,6 +319,32 @@ pub(crate) fn tmpfs(path: &Path, options: &str) -> Result<()> {
     mount("tmpfs", path, "tmpfs", flags, options.as_c_str()).named(path.display().to_string())
 }
 
+/// Where the kernel's own file systems go there are folders, whatever an image of others has there: a
+/// link would lead out of it, to a path of the host.
+fn make_points(root: &Path) -> Result<()> {
+    for name in ["dev", "proc", "sys"] {
+        let path = root.join(name);
+        let what = || path.display().to_string();
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => continue,
+            Ok(_) => fs::remove_file(&path).named(what())?,
+            Err(_) => {}
+        }
+        fs::create_dir(&path).named(what())?;
+    }
+    Ok(())
+}
+
+/// The path of a folder inside of a root file system, which is made if it is not there. No link of an
+/// image leads out of it, and the answer has none in it.
+fn inside(root: &Path, folder: &Path) -> Result<PathBuf> {
+    let what = || folder.display().to_string();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, root, flags, Mode::empty()).named(what())?;
+    let opened = confined::make_folder(root, folder).named(what())?;
+    fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).named(what())
+}
+
 fn mount_kernel(root: &Path) -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("proc", root.join("proc"), "proc", flags, None).named("proc on /proc")?;
@@ -411,23 +439,25 @@ fn mount_devices(dev: &Path) -> Result<()> {
 /// The programs are bound read only and started from there, so that no node can write to a file that
 /// other nodes run. The logs are bound, so that a descriptor of the folder leads nowhere else.
 fn mount_ours(root: &Path, ours: &Ours) -> Result<()> {
-    let inside = |path: &str| root.join(path.trim_start_matches('/'));
     for (program, place) in &ours.programs {
-        let place = inside(place);
-        let folder = place.parent().unwrap_or(root);
-        fs::create_dir_all(folder).named(folder.display().to_string())?;
+        let place = Path::new(place);
+        let name = place.file_name().ok_or(io::ErrorKind::InvalidInput);
+        let name = name.named(place.display().to_string())?;
+        let place = inside(root, place.parent().unwrap_or(root))?.join(name);
         bind(program, &place)?;
         set_access(&place, Access::ReadOnly, Below::Not)?;
     }
-    let logs = inside(ours.logs_in_node);
-    fs::create_dir_all(&logs).named(ours.logs_in_node)?;
+    let logs = inside(root, Path::new(ours.logs_in_node))?;
     mount_bind(&ours.logs, &logs).named(ours.logs_in_node)
 }
 
-/// Binds a file over a new, empty one.
+/// Binds a file over a new, empty one, which takes the place of whatever is there.
 fn bind(source: &Path, target: &Path) -> Result<()> {
     let what = || format!("{} on {}", source.display(), target.display());
-    fs::File::create(target).named(what())?;
+    match fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).named(what()),
+        _ => fs::File::create_new(target).named(what())?,
+    };
     mount_bind(source, target).named(what())
 }
 

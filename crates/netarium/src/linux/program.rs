@@ -164,7 +164,6 @@ impl Program {
     ///
     /// # Errors
     /// If it is missing, cannot be started or fails.
-    #[expect(dead_code, reason = "for the programs that the engine runs")]
     pub(crate) async fn run(self) -> Result<Output, ProgramError> {
         let Self { name, command } = self;
         let mut command = tokio::process::Command::from(command);

@@ -21,7 +21,7 @@ const TEST_DOCKER: &str = "NETARIUM_TEST_DOCKER";
 /// Where the library looks for it.
 const DOCKER_HOST: &str = "DOCKER_HOST";
 
-const DOCKER: &str = "engine: docker\n";
+pub(crate) const DOCKER: &str = "engine: docker\n";
 
 /// Two hosts and a router between them, with a service.
 const TWO: &str = "
@@ -85,7 +85,7 @@ pub(crate) fn containers(lab: &TestLab) -> Vec<String> {
 }
 
 /// Takes a lab down and asserts that nothing of it is left, at the engine neither.
-fn down(lab: &TestLab) {
+pub(crate) fn down(lab: &TestLab) {
     lab.down();
     assert_eq!(containers(lab), Vec::<String>::new());
 }

@@ -9,6 +9,7 @@
 
 mod child;
 mod lab;
+mod others;
 mod owner;
 mod traces;
 mod world;
@@ -23,6 +24,7 @@ mod failures;
 mod faults;
 mod files;
 mod firewalls;
+mod images;
 mod joins;
 mod nesting;
 mod node;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     if let Some(code) = child::run_if_child().or_else(world::run_if_child) {
         return code;
     }
+    others::name_the_settings();
     let mut arguments = Arguments::from_args();
     // Tests wait more than they compute.
     arguments.test_threads.get_or_insert(4);
@@ -76,7 +79,9 @@ fn main() -> ExitCode {
         let names: Vec<String> = names.iter().map(|trial| trial.name().to_owned()).collect();
         all.extend(world::trials(&names, &public));
     }
-    libtest_mimic::run(&arguments, all).exit_code()
+    let exit_code = libtest_mimic::run(&arguments, all).exit_code();
+    others::forget_the_settings();
+    exit_code
 }
 
 /// Those that take longest come first.
@@ -168,6 +173,12 @@ fn tests() -> Vec<Trial> {
             test_beds_of_ipv6_and_without_addresses_run_as_they_are
             services_are_started_named_and_told_as_compose_does_it
             what_scripts_change_is_theirs_and_what_the_file_changes_is_made_anew;
+        images:
+            an_image_of_a_registry_runs_as_it_says_and_is_unpacked_once
+            a_tag_means_what_it_meant_until_it_is_pulled_again
+            an_image_that_is_not_for_this_machine_or_not_there_is_told
+            archives_run_as_they_say_and_anew_when_they_change
+            links_of_an_image_lead_nowhere_outside;
         wireguard:
             a_killed_program_is_started_again_and_nothing_leaks_meanwhile
             what_was_changed_about_an_interface_is_seen_and_mended
@@ -216,6 +227,9 @@ fn tests_of_docker() -> Vec<Trial> {
             test_beds_run_as_they_are_on_docker
             services_are_started_named_and_told_on_docker
             what_docker_builds_runs_on_both_engines;
+        images:
+            images_of_others_run_on_docker_as_they_do_here
+            images_of_docker_run_on_both_engines;
     }
 }
 

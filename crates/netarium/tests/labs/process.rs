@@ -30,12 +30,12 @@ nodes:
     volumes: [order:/order]
 ";
 
-fn state(lab: &TestLab, node: &str) -> ServiceState {
+pub(crate) fn state(lab: &TestLab, node: &str) -> ServiceState {
     let main = lab.services(node).into_iter().find(|it| it.service.name.as_str() == "main");
     main.expect("the node runs something by itself").state
 }
 
-fn log(lab: &TestLab, node: &str) -> String {
+pub(crate) fn log(lab: &TestLab, node: &str) -> String {
     let path = lab.folder().join("nodes").join(node).join("logs/main.log");
     fs::read_to_string(path).unwrap_or_default()
 }

@@ -89,14 +89,14 @@ fn packed(store: &Store, compression: Compression) -> Result<Packed, Failed> {
 
 /// Its files belong to those that they belong to, may do what they may, and run.
 fn looks_right(docker: &str, image: &str) {
-    let script = "stat -c '%U %G %A' /etc/shadow /usr/bin/passwd /tmp; getcap /usr/bin/ping; \
+    let script = "stat -c '%U %G %A' /var/mail /usr/bin/su /tmp; getcap /usr/bin/ping; \
                   ping -c 1 -W 5 127.0.0.1 >/dev/null && echo it pings";
     let said = docker_does(docker, &["run", "--rm", "--network=none", image, "sh", "-c", script]);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(
         lines,
         [
-            "root shadow -rw-r-----",
+            "root mail drwxrwsr-x",
             "root root -rwsr-xr-x",
             "root root drwxrwxrwt",
             "/usr/bin/ping cap_net_raw=ep",

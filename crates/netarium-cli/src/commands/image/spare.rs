@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use netarium::image::{ImageError, Pruned, PulledRecord, Store, StoredImage};
-use netarium::lab::{Lab, State};
+use netarium::lab::{Given, GivenImages, Lab, State};
+use netarium_core::model::Engine;
 use serde::Serialize;
 
 use super::{Context, pulled, store};
@@ -32,13 +33,20 @@ struct Told {
     removed: bool,
     #[serde(flatten)]
     pruned: Pruned,
+    /// What labs have given to Docker.
+    given: Vec<Given>,
 }
 
 /// Removes the images that no lab uses.
 ///
 /// # Errors
 /// If one cannot be removed.
-pub(crate) async fn prune(context: &Context, what: Spare, deed: Deed) -> anyhow::Result<Ending> {
+pub(crate) async fn prune(
+    context: &Context,
+    what: Spare,
+    deed: Deed,
+    engine: Option<Engine>,
+) -> anyhow::Result<Ending> {
     let store = store(context)?;
     let used = used(context)?;
     let is_spare = |record: &PulledRecord| !used.contains(&record.digest);
@@ -62,21 +70,46 @@ pub(crate) async fn prune(context: &Context, what: Spare, deed: Deed) -> anyhow:
         pruned.images.push(image.name.to_string());
         pruned.bytes += image.bytes;
     }
+    let given = prune_given(context, deed, engine).await?;
     let removed = deed == Deed::Remove;
     match context.style.form {
-        Form::Json => print::json(&Told { removed, pruned })?,
-        Form::Text => tell(context, &pruned, deed),
+        Form::Json => print::json(&Told { removed, pruned, given })?,
+        Form::Text => tell(context, &pruned, &given, deed),
     }
     Ok(Ending::Fine)
 }
 
-fn tell(context: &Context, pruned: &Pruned, deed: Deed) {
-    let size = print::bytes(pruned.bytes);
+/// The same for what labs have given to Docker, if that is to be had.
+async fn prune_given(
+    context: &Context,
+    deed: Deed,
+    engine: Option<Engine>,
+) -> anyhow::Result<Vec<Given>> {
+    if engine == Some(Engine::Native) {
+        return Ok(Vec::new());
+    }
+    let given = match GivenImages::find(&context.data).await {
+        // Most machines have no Docker, or one that is not for this user.
+        Err(_) if engine.is_none() => return Ok(Vec::new()),
+        given => given?,
+    };
+    Ok(match deed {
+        Deed::Tell => given.spare().await?,
+        Deed::Remove => given.remove_spare().await?,
+    })
+}
+
+fn tell(context: &Context, pruned: &Pruned, given: &[Given], deed: Deed) {
+    let at_docker: u64 = given.iter().map(|it| it.bytes).sum();
+    let size = print::bytes(pruned.bytes + at_docker);
     let verb = if deed == Deed::Remove { "is removed" } else { "would be removed" };
     for image in &pruned.images {
         context.style.say(format_args!("image {image} {verb}"));
     }
-    let images = count(pruned.images.len(), "image");
+    for image in given {
+        context.style.say(format_args!("image {} {verb} from Docker", image.name));
+    }
+    let images = count(pruned.images.len() + given.len(), "image");
     match deed {
         Deed::Remove => context.style.say(format_args!("{images} removed: {size} free")),
         Deed::Tell => context.style.say(format_args!("{images} to remove: {size}")),

@@ -4,12 +4,16 @@
 //! `DOCKER_HOST` names, as Docker's own programs have it.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
+use bollard::query_parameters::ListContainersOptions;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde::{Deserialize, Serialize};
 
 use super::error::{EngineError, Silence};
+use super::networks;
+use crate::linux::namespace::NetworkNamespace;
 
 /// Names the place, if it is set.
 const VARIABLE: &str = "DOCKER_HOST";
@@ -49,6 +53,17 @@ impl Place {
         Self(words.to_owned())
     }
 
+    /// The network namespace that the engine is in.
+    ///
+    /// # Errors
+    /// If it is on another machine, or not to be seen from here.
+    pub(super) fn network(&self) -> io::Result<NetworkNamespace> {
+        match self.0.split_once("://") {
+            Some(("unix", path)) => networks::of_listener(path),
+            _ => Err(io::Error::other("it is not reached by a socket of this machine")),
+        }
+    }
+
     fn client(&self) -> Result<Docker, EngineError> {
         let made = match self.0.split_once("://") {
             Some(("unix", path)) => Docker::connect_with_unix(path, LONGEST, API_DEFAULT_VERSION),
@@ -63,6 +78,15 @@ impl Place {
             source: source.into(),
         })
     }
+}
+
+/// What an engine says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeted {
+    pub(crate) version: String,
+    pub(crate) api: String,
+    /// The release of the kernel that it runs on.
+    pub(crate) kernel: String,
 }
 
 /// A conversation with an engine.
@@ -83,6 +107,21 @@ impl Client {
             return Err(EngineError::NotRoot(place.clone()));
         }
         Self::meet(place, FIRST_ANSWER).await
+    }
+
+    /// Who answers at `place`, whether this user could work with it or not.
+    ///
+    /// # Errors
+    /// If nobody does, or somebody who is no use.
+    pub(crate) async fn greet(place: &Place) -> Result<Greeted, EngineError> {
+        let client = Self::meet(place, FIRST_ANSWER).await?;
+        let version = client.docker.version().await;
+        let version = version.map_err(client.refused("say who it is"))?;
+        Ok(Greeted {
+            version: version.version.unwrap_or_default(),
+            api: version.api_version.unwrap_or_default(),
+            kernel: version.kernel_version.unwrap_or_default(),
+        })
     }
 
     /// The same for whoever may use it, and needs none of its containers.
@@ -118,6 +157,25 @@ impl Client {
             source: source.into(),
         })?;
         Ok(Self { docker, place: place.clone() })
+    }
+
+    /// The number of the first process of the first container that is listed and runs.
+    ///
+    /// # Errors
+    /// If the engine does not tell.
+    pub(crate) async fn first_process(
+        &self,
+        which: ListContainersOptions,
+    ) -> Result<Option<u32>, EngineError> {
+        let listed = self.docker.list_containers(Some(which)).await;
+        let listed = listed.map_err(self.refused("list containers"))?;
+        let Some(id) = listed.into_iter().find_map(|it| it.id) else { return Ok(None) };
+        let found = match self.docker.inspect_container(&id, None).await {
+            Err(error) if is_missing(&error) => return Ok(None),
+            result => result.map_err(self.refused("look at a container"))?,
+        };
+        let pid = found.state.and_then(|state| state.pid).and_then(|pid| u32::try_from(pid).ok());
+        Ok(pid.filter(|pid| *pid != 0))
     }
 
     /// What the engine said to something that was asked of it.

@@ -15,6 +15,7 @@ use super::client::{Client, is_conflict, is_missing};
 use super::error::EngineError;
 use super::form::{DATA, Form, LAB, NODE, container_name};
 use super::gate;
+use super::networks::Endpoint;
 use crate::engine::native::worker::write_record;
 use crate::folder::LabFolder;
 use crate::node_program::Programs;
@@ -39,7 +40,8 @@ pub(crate) struct NotMade {
 
 impl Containers<'_> {
     /// Makes and starts the containers of nodes whose folders are there, and puts their first processes on
-    /// record, which wait. `images` says how the engine calls their images.
+    /// record, which wait. `images` says how the engine calls their images, `endpoints` on which networks of
+    /// its own it puts them.
     ///
     /// # Errors
     /// The first that could not be made. The others are there.
@@ -48,20 +50,28 @@ impl Containers<'_> {
         nodes: &[&object::Node],
         programs: &Programs,
         images: &BTreeMap<String, String>,
+        endpoints: &BTreeMap<Name, Vec<Endpoint>>,
     ) -> std::result::Result<(), NotMade> {
         let making = nodes.iter().map(|node| async {
             let image = images.get(&image_key(&node.image)).map_or("", String::as_str);
-            let made = self.make_one(node, programs, image).await;
+            let endpoints = endpoints.get(&node.name).map_or(&[][..], Vec::as_slice);
+            let made = self.make_one(node, programs, image, endpoints).await;
             made.map_err(|error| NotMade { node: node.name.clone(), error })
         });
         join_all(making).await.into_iter().collect()
     }
 
-    async fn make_one(&self, node: &object::Node, programs: &Programs, image: &str) -> Result<()> {
+    async fn make_one(
+        &self,
+        node: &object::Node,
+        programs: &Programs,
+        image: &str,
+        endpoints: &[Endpoint],
+    ) -> Result<()> {
         let folder = self.folder.node(&node.name);
         let name = container_name(self.lab, &node.name);
         let data = &self.data;
-        let form = Form { lab: self.lab, data, node, folder: &folder, programs, image };
+        let form = Form { lab: self.lab, data, node, folder: &folder, programs, image, endpoints };
         let create = || {
             let options = CreateContainerOptions {
                 name: Some(name.clone()),
@@ -78,6 +88,10 @@ impl Containers<'_> {
             result => result,
         };
         created.map_err(self.client.refused(format!("create container {name}")))?;
+        // The first it was made on.
+        for endpoint in endpoints.iter().skip(1) {
+            endpoint.join(self.client, &name).await?;
+        }
         let started = self.client.docker.start_container(&name, None).await;
         started.map_err(self.client.refused(format!("start container {name}")))?;
         let process = gate::wait(self.client, &node.name, &name, &folder).await?;

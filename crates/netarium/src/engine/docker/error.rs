@@ -94,6 +94,22 @@ pub enum EngineError {
         /// Where it is.
         place: Place,
     },
+    /// The network namespace of the engine cannot be entered.
+    #[error("cannot enter the network of the engine at {place}")]
+    Namespace {
+        /// Where it is.
+        place: Place,
+        /// Why.
+        source: io::Error,
+    },
+    /// The parent of a macvlan network cannot be made or removed there.
+    #[error("cannot change the links of the engine at {place}")]
+    Parent {
+        /// Where it is.
+        place: Place,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file of the lab.
     #[error("cannot write {}", path.display())]
     Write {
@@ -221,6 +237,8 @@ impl EngineError {
                 format!("remove it (docker rm -f {name}), or rename the lab")
             }
             Self::Elsewhere { .. } => ELSEWHERE.to_owned(),
+            Self::Namespace { .. } => ELSEWHERE.to_owned(),
+            Self::Parent { .. } => return None,
             Self::Refused { .. } | Self::Ended { .. } | Self::Write { .. } | Self::Pack { .. } => {
                 return None;
             }

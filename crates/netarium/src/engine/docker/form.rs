@@ -9,13 +9,14 @@ use std::path::Path;
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
-    HostConfigLogConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
+    HostConfigLogConfig, Mount, MountType, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 use netarium_core::model::Nesting;
 use netarium_core::name::Name;
 use netarium_core::{control, object, wireguard};
 
 use super::host;
+use super::networks::Endpoint;
 use crate::folder::NodeFolder;
 use crate::linux::seccomp;
 use crate::node_program::Programs;
@@ -49,6 +50,8 @@ pub(super) struct Form<'a> {
     pub(super) programs: &'a Programs,
     /// As the engine knows it.
     pub(super) image: &'a str,
+    /// The networks of the engine that it is on, if it is on any.
+    pub(super) endpoints: &'a [Endpoint],
 }
 
 impl Form<'_> {
@@ -74,7 +77,10 @@ impl Form<'_> {
             }),
             stop_signal: Some("SIGTERM".to_owned()),
             stop_timeout: Some(STOP_TIMEOUT),
-            network_disabled: Some(true),
+            network_disabled: Some(self.endpoints.is_empty()),
+            networking_config: self.endpoints.first().map(|first| NetworkingConfig {
+                endpoints_config: Some([(first.network.clone(), first.settings())].into()),
+            }),
             labels: Some(labels.map(|(key, value)| (key.to_owned(), value)).into()),
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
@@ -85,7 +91,10 @@ impl Form<'_> {
         let limits = &self.node.limits;
         let memory = limits.memory.and_then(|it| i64::try_from(it).ok());
         HostConfig {
-            network_mode: Some("none".to_owned()),
+            network_mode: Some(match self.endpoints.first() {
+                Some(first) => first.network.clone(),
+                None => "none".to_owned(),
+            }),
             cap_add: Some(vec!["NET_ADMIN".to_owned(), "NET_RAW".to_owned()]),
             security_opt: Some(self.security()),
             devices: Some(devices()),

@@ -26,7 +26,10 @@ type Result<T> = std::result::Result<T, EngineError>;
 const DIGITS: usize = 16;
 
 /// The label of an image that was made here.
-const LABEL: &str = "io.netarium.image";
+pub(super) const LABEL: &str = "io.netarium.image";
+
+/// What the names of such images begin with.
+pub(super) const PREFIX: &str = "netarium/";
 
 /// Where images are on this side.
 pub(crate) struct Store<'a> {
@@ -63,17 +66,17 @@ async fn provide_one(
     report: Report<'_>,
 ) -> Result<String> {
     let (repository, digest, pack) = match image {
-        ImageRef::Host => ("netarium/host".to_owned(), host::digest(), Pack::Host),
+        ImageRef::Host => (format!("{PREFIX}host"), host::digest(), Pack::Host),
         ImageRef::Stored { name, digest } => {
             let folder = store.images.join(digest).join(ROOTFS);
-            (format!("netarium/{name}"), digest.clone(), Pack::Rootfs(folder))
+            (format!("{PREFIX}{name}"), digest.clone(), Pack::Rootfs(folder))
         }
         // Pulled as for nodes of ours, so that it is the same on every engine.
         ImageRef::Pulled { digest, .. } => {
             let layers = image::Store::stack(store.images, digest)
                 .map_err(|source| EngineError::Write { path: store.images.to_owned(), source })?;
             let digits = digest.rsplit(':').next().unwrap_or(digest).to_owned();
-            ("netarium/pulled".to_owned(), digits, Pack::Layers(layers))
+            (format!("{PREFIX}pulled"), digits, Pack::Layers(layers))
         }
         ImageRef::Absent { name } => return Ok(name.clone()),
     };

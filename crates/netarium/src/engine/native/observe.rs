@@ -214,6 +214,10 @@ impl<'a> Look<'a> {
 
     fn segment(&self, recorded: &object::Segment) -> Option<object::Segment> {
         let is_it = |link: &&Link| wiring::segment_of(link).as_ref() == Some(&recorded.name);
+        // As long as a container is on it, the engine does not remove it.
+        if recorded.link == SegmentLink::Network {
+            return Some(recorded.clone());
+        }
         // The ends of a pair are in nodes; each bears the mark. Where one is not to be seen, its node
         // has just ended, and the kernel is about to take the other end, too.
         if recorded.link == SegmentLink::Pair {

@@ -30,7 +30,7 @@ pub(crate) fn segment_of(link: &Link) -> Option<Name> {
 }
 
 /// A name for a link: what it is for, and a hash of whose it is.
-pub(super) fn link_name(letter: char, whose: &str) -> String {
+pub(crate) fn link_name(letter: char, whose: &str) -> String {
     let hash = Sha256::digest(whose.as_bytes());
     let digits: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("{letter}{digits}")
@@ -54,7 +54,9 @@ pub(crate) fn create_segment(netlink: &mut Netlink, segment: &Segment) -> Result
             let other = netlink.index(&other)?;
             netlink.set_up(other)?;
         }
-        SegmentLink::Pair => return Ok(()),
+        // The ends of a pair are made in their nodes; and a network by the engine, before the first node
+        // that is on it.
+        SegmentLink::Pair | SegmentLink::Network => return Ok(()),
     }
     netlink.set_alias(&name, &alias)
 }
@@ -138,14 +140,27 @@ pub(crate) fn create_interface(
             let index = node.netlink().index(interface.name.as_str())?;
             node.netlink().set_up(index)
         }
+        Port::Network => adopt(node.netlink(), interface),
     }
 }
 
+/// Takes over an interface that the engine has made. What the engine ignores is made up for, and its
+/// addresses go: those of the lab are the same, and are put there in their turn.
+fn adopt(netlink: &mut Netlink, interface: &Interface) -> Result<()> {
+    let index = netlink.index(interface.name.as_str())?;
+    for (other, address) in netlink.addresses()? {
+        if other == index {
+            netlink.delete_address(index, address)?;
+        }
+    }
+    netlink.settle_link(index, Some(interface.mac), interface.mtu)
+}
+
 /// Removes an interface from a node. Fine if it is gone already. An end of a veth pair goes with its
-/// segment.
+/// segment, and the engine takes its own.
 pub(crate) fn remove_interface(node: &mut RunningNode, interface: &Interface) -> Result<()> {
     match interface.port {
-        Port::End => Ok(()),
+        Port::End | Port::Network => Ok(()),
         Port::Macvlan | Port::Bridge | Port::Isolated => {
             delete(node.netlink(), interface.name.as_str())
         }

@@ -69,8 +69,11 @@ fn save(name: &str, folder: &Path) -> Result<Archive, PullError> {
     if status != 200 {
         let mut text = String::new();
         answer.take(4096).read_to_string(&mut text).map_err(failed)?;
-        let hint = (status == 404).then(|| "`docker image ls` shows what it has".to_owned());
-        return Err(fault(&shown, message(&text), hint));
+        let text = message(&text);
+        // Docker 20.10 says so with the status of a failure of its own.
+        let is_missing = status == 404 || text.contains("reference does not exist");
+        let hint = is_missing.then(|| "`docker image ls` shows what it has".to_owned());
+        return Err(fault(&shown, text, hint));
     }
     io::copy(&mut answer, &mut file).map_err(failed)?;
     Archive::of_file(file.into(), PathBuf::from(format!("docker-daemon:{name}")))
