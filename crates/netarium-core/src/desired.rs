@@ -20,7 +20,7 @@ use self::tunnels::CarriedIpv6;
 use crate::engine_network::{EngineNetwork, networks};
 use crate::feature::{Feature, Features};
 use crate::image::{Found, Images};
-use crate::model::{self, Driver, Forwarding, Model, Network, Node, Segment, UPLINK};
+use crate::model::{self, Driver, Forwarding, Model, Network, Node, Segment, UPLINK, Upkeep};
 use crate::name::Name;
 use crate::nft;
 use crate::object::{
@@ -208,6 +208,14 @@ impl Choice {
         self.way_out.is_some() && segment.as_str() == UPLINK
     }
 
+    /// Whether a route leads out where there is no way out.
+    fn leads_nowhere(&self, route: &model::Route) -> bool {
+        self.way_out.as_ref().is_some_and(|way_out| {
+            let is_way_out = route.via.interface().is_some_and(|it| it.as_str() == UPLINK);
+            is_way_out && route.to.prefix_len() == 0 && !way_out.leads_on(&route.to)
+        })
+    }
+
     fn link(&self, name: &Name, driver: Driver) -> SegmentLink {
         match driver {
             _ if self.networks.contains_key(name) => SegmentLink::Network,
@@ -295,14 +303,6 @@ fn add_node(
     hosts: &mut Hosts<'_>,
     choice: &Choice,
 ) {
-    objects.insert(Object::Node(NodeObject {
-        name: name.clone(),
-        hostname: node.hostname.clone(),
-        image: ImageRef::of(&node.image, found),
-        limits: node.limits,
-        volumes: node.volumes.clone(),
-        nesting: node.nesting,
-    }));
     let carried = tunnels::carried_ipv6(hosts.model, name, choice);
     add_sysctls(objects, name, node, &carried, choice);
     let guards = tunnels::guards(hosts.model, name, choice);
@@ -311,13 +311,7 @@ fn add_node(
         objects.insert(Object::Firewall(Firewall { node: name.clone(), text }));
     }
     add_interfaces(objects, hosts.model, (name, node), &carried, choice);
-    let leads_nowhere = |route: &&model::Route| {
-        choice.way_out.as_ref().is_some_and(|way_out| {
-            let is_way_out = route.via.interface().is_some_and(|it| it.as_str() == UPLINK);
-            is_way_out && route.to.prefix_len() == 0 && !way_out.leads_on(&route.to)
-        })
-    };
-    for route in node.routes.iter().filter(|route| !leads_nowhere(route)) {
+    for route in node.routes.iter().filter(|route| !choice.leads_nowhere(route)) {
         objects.insert(Object::Route(Route {
             node: name.clone(),
             to: route.to,
@@ -352,6 +346,18 @@ fn add_node(
         let node = name.clone();
         objects.insert(Object::Service(NodeService { node, service, reads: vec![] }));
     }
+    objects.insert(Object::Node(NodeObject {
+        name: name.clone(),
+        hostname: node.hostname.clone(),
+        image: ImageRef::of(&node.image, found),
+        limits: node.limits,
+        volumes: node.volumes.clone(),
+        nesting: node.nesting,
+        begins_with: match node.upkeep {
+            Upkeep::Lab => None,
+            Upkeep::Programs => Some(objects.beginning_of(name)),
+        },
+    }));
 }
 
 fn file(node: &Name, path: &str, content: Arc<str>) -> Object {

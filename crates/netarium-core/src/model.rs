@@ -3,12 +3,14 @@
 //! A [`Model`] is valid: every name in it names something in it, every address is on its segment.
 //! `resolve` is the only way to one, and nothing here decides or checks anything.
 
+mod build;
 mod check;
 mod disturb;
 mod image;
 mod names;
 mod network;
 mod process;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,6 +24,7 @@ use crate::firewall::Firewall;
 use crate::name::{InterfaceName, Name};
 pub use crate::storage::{Access, Content, File, Volume, VolumeSource};
 
+pub use build::Build;
 pub use check::{Answer, Check, Probe, Protocol, Reach, Source, TunnelState, Url};
 pub use disturb::{Deed, Disturbance, Transfer};
 pub use image::{Archive, ArchiveForm, Image, Recipe};
@@ -30,6 +33,7 @@ pub use network::Network;
 pub use process::{
     Condition, Health, HealthChange, MAIN, Main, MainReady, Readiness, Restart, Service, Stop,
 };
+pub use upkeep::Upkeep;
 
 /// A whole lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,6 +61,9 @@ pub struct Model {
     /// Its way out to the world, and in from the host, if a node has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uplink: Option<Uplink>,
+    /// What Docker builds before, by the names that the images get there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub builds: BTreeMap<String, Build>,
     /// The secrets that are written in the lab file, by tunnel.
     #[serde(skip)]
     pub secrets: Secrets,
@@ -244,6 +251,9 @@ pub struct Node {
     /// The name servers that it asks, in place of those of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
+    /// Who owns what it is given before its first process starts.
+    #[serde(skip_serializing_if = "Upkeep::is_of_lab")]
+    pub upkeep: Upkeep,
 }
 
 /// Whether programs of a node may make containers of their own.

@@ -3,6 +3,8 @@
 //! An [`Object`] says what a thing is, never how it is made. The order of the variants of [`Id`]
 //! is the order of creation; the reverse is the order of removal.
 
+mod given;
+mod image;
 mod segment;
 mod uplink;
 mod wireguard;
@@ -15,12 +17,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::image::Found;
-use crate::model::{self, Content, Image, Limits, Nesting, Service, SharedSecret, Via, Volume};
+use crate::model::{self, Content, Limits, Nesting, Service, SharedSecret, Via, Volume};
 use crate::name::{InterfaceName, Name};
 use crate::user::User;
 use crate::wireguard::conf_path;
 
+pub use self::image::ImageRef;
 pub use self::segment::{End, Segment, SegmentLink};
 pub use self::uplink::{Published, Uplink};
 pub use self::wireguard::{Key, SharedKey, TunnelInterface, WireguardConf};
@@ -152,49 +154,9 @@ pub struct Node {
     /// Whether programs in it may make containers of their own.
     #[serde(default, skip_serializing_if = "Nesting::is_refused")]
     pub nesting: Nesting,
-}
-
-/// An image by its address. It is made ready before the plan is carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImageRef {
-    /// The host's own root file system.
-    Host,
-    /// An image that was built.
-    Stored {
-        /// The name of its recipe.
-        name: Name,
-        /// Its address, see [`model::Recipe::digest`].
-        digest: String,
-    },
-    /// An image that others have made, and that is in the store.
-    Pulled {
-        /// What it is called in the lab file.
-        name: String,
-        /// The digest of its manifest, `sha256:` and 64 hexadecimal digits.
-        digest: String,
-    },
-    /// An image that others have made, and that is still to be had: only in plans that are shown.
-    Absent {
-        /// What it is called in the lab file.
-        name: String,
-    },
-}
-
-impl ImageRef {
-    /// The image as it was found, if it had to be looked for.
-    pub fn of(image: &Image, found: Option<&Found>) -> Self {
-        match (image, found) {
-            (Image::Host, _) => Self::Host,
-            (Image::Recipe(recipe), _) => {
-                Self::Stored { name: recipe.name.clone(), digest: recipe.digest() }
-            }
-            (image, Some(found)) => {
-                Self::Pulled { name: image.title(), digest: found.digest.clone() }
-            }
-            (image, None) => Self::Absent { name: image.title() },
-        }
-    }
+    /// What it begins with, as a digest, if its programs own that: with another it is made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_with: Option<String>,
 }
 
 /// A kernel setting of a node's network namespace.

@@ -22,6 +22,11 @@ pub enum Event {
         /// What happens to it.
         event: ImageEvent,
     },
+    /// Docker builds an image of a folder.
+    Building {
+        /// The image, as Docker will call it.
+        image: String,
+    },
     /// An image is given to another engine, which has not had it yet.
     Giving {
         /// The image, as the engine calls it.

@@ -4,6 +4,7 @@
 //! things is kept: one change of a lab at a time, images before namespaces, nothing left behind
 //! after a failure.
 
+mod builds;
 mod certificates;
 mod change;
 mod containers;
@@ -122,6 +123,9 @@ pub struct Plan {
     /// The images of others that are pulled before. What they run is known only then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pulls: Vec<String>,
+    /// The images that Docker builds before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<String>,
 }
 
 /// How a lab is.
@@ -246,8 +250,14 @@ impl Lab {
     /// If the machine cannot run the lab, or it cannot be seen how it is.
     pub async fn plan(&self, model: &Model) -> Result<Plan> {
         let Desired { objects, notes } = self.desired(model).await?;
-        let pulls = self.missing(model)?.iter().map(Image::title).collect();
-        Ok(Plan { steps: steps(&objects, &self.observe().await?), notes, pulls })
+        let is_built = |image: &Image| match image {
+            Image::DockerDaemon { name } => model.builds.contains_key(name),
+            _ => false,
+        };
+        let missing = self.missing(model)?;
+        let pulls = missing.iter().filter(|it| !is_built(it)).map(Image::title).collect();
+        let builds = model.builds.keys().cloned().collect();
+        Ok(Plan { steps: steps(&objects, &self.observe().await?), notes, pulls, builds })
     }
 
     /// Says how the lab is, compared with the file it was last brought up from.
@@ -300,6 +310,7 @@ impl Lab {
             self.client().await?;
         }
         self.check_networks(&file.model, engine).await?;
+        self.build_images(&file.model, report).await?;
         let _images = self.make_images(&file.model, options.pull, report).await?;
         let Desired { objects, .. } = self.desired(&file.model).await?;
         if self.state() != State::Up {

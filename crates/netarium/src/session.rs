@@ -4,12 +4,14 @@
 //! A node's first process is asked; nothing of the lab is changed. Everything here waits for
 //! answers: asynchronous callers put it on a thread of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use netarium_core::control::{Exit, Reply, Request, Run, ServiceStatus, TerminalSize};
+use netarium_core::model::Node;
 use netarium_core::name::Name;
 use netarium_core::problem::suggestion;
 use netarium_core::user::User;
@@ -32,11 +34,19 @@ pub struct Program {
     /// The program and its arguments. There is no shell.
     pub argv: Vec<String>,
     /// Its environment, besides `PATH`, `HOME`, `TERM` and `HOSTNAME`: names with values.
-    pub environment: std::collections::BTreeMap<String, String>,
+    pub environment: BTreeMap<String, String>,
     /// The folder it starts in; `/root` if there is none.
     pub folder: Option<String>,
     /// Whom it runs as; root if there is nobody.
     pub user: Option<User>,
+}
+
+/// The nodes that are meant by a word: the one of that name, else those with such an alias.
+fn called<'n>(nodes: &'n BTreeMap<Name, Node>, word: &str) -> Vec<&'n Name> {
+    if let Some(name) = nodes.keys().find(|name| name.as_str() == word) {
+        return vec![name];
+    }
+    nodes.iter().filter(|(_, node)| node.aliases.contains(word)).map(|(name, _)| name).collect()
 }
 
 /// A program that runs in a node. Dropping it hangs up: the program gets SIGHUP, then SIGKILL.
@@ -152,22 +162,32 @@ impl Lab {
     /// # Errors
     /// If the lab is not up.
     pub fn has_node(&self, word: &str) -> Result<bool> {
-        Ok(self.nodes()?.iter().any(|node| node.as_str() == word))
+        Ok(!called(&self.nodes()?, word).is_empty())
     }
 
-    /// The node called `word`.
+    /// The node called `word`, by its name or by one of its aliases.
     ///
     /// # Errors
-    /// If the lab is not up or has no such node.
+    /// If the lab is not up, has no such node, or several with this alias.
     pub fn node(&self, word: &str) -> Result<Name> {
         let nodes = self.nodes()?;
-        nodes.iter().find(|node| node.as_str() == word).cloned().ok_or_else(|| {
-            SessionError::NoSuchNode {
-                lab: self.name().clone(),
-                node: word.to_owned(),
-                hint: suggestion(word, nodes.iter().map(Name::as_str).collect()),
+        let hint = match called(&nodes, word).as_slice() {
+            [node] => return Ok((*node).clone()),
+            [] => {
+                let aliases = nodes.values().flat_map(|node| &node.aliases).map(String::as_str);
+                let near = |it: &String| it.starts_with("did you mean");
+                let of_aliases = suggestion(word, aliases.collect()).filter(near);
+                let names = nodes.keys().map(Name::as_str).collect();
+                let of_names = suggestion(word, names);
+                let is_near = of_names.as_ref().is_some_and(near);
+                if is_near { of_names } else { of_aliases.or(of_names) }
             }
-        })
+            several => {
+                let names: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
+                Some(format!("it is an alias of {}", names.join(" and ")))
+            }
+        };
+        Err(SessionError::NoSuchNode { lab: self.name().clone(), node: word.to_owned(), hint })
     }
 
     /// Runs a program in a node, beside its services.
@@ -243,10 +263,10 @@ impl Lab {
         self.folder().node(node).logs()
     }
 
-    fn nodes(&self) -> Result<Vec<Name>> {
+    fn nodes(&self) -> Result<BTreeMap<Name, Node>> {
         let name = self.name().clone();
         match self.file() {
-            Ok(file) => Ok(file.model.nodes.into_keys().collect()),
+            Ok(file) => Ok(file.model.nodes),
             Err(LabError::NotUp(_)) => Err(SessionError::NotUp(name)),
             Err(error) => Err(SessionError::Lab { lab: name, source: Box::new(error) }),
         }

@@ -53,12 +53,17 @@ pub(crate) fn validate(context: &Context, asked: &OneLab) -> anyhow::Result<Endi
                 warnings: &file.warnings,
             })?;
         }
-        Form::Text => context.style.say(format_args!(
-            "{}: {GOOD}no mistakes{GOOD:#}; lab {} has {}",
-            shown_path(path),
-            model.lab,
-            up::parts(model)
-        )),
+        Form::Text => {
+            for image in model.builds.keys() {
+                context.style.say(format_args!("image {image} would be built by Docker"));
+            }
+            context.style.say(format_args!(
+                "{}: {GOOD}no mistakes{GOOD:#}; lab {} has {}",
+                shown_path(path),
+                model.lab,
+                up::parts(model)
+            ));
+        }
     }
     Ok(Ending::Fine)
 }

@@ -136,6 +136,10 @@ pub(crate) async fn plan(context: &Context, arguments: &PlanOf) -> anyhow::Resul
     for note in &plan.notes {
         context.style.say(format_args!("{WARN}note:{WARN:#} {note}"));
     }
+    for image in &plan.builds {
+        let what = "would be built by Docker first; what it runs is known only then";
+        context.style.say(format_args!("{WARN}note:{WARN:#} image {image} {what}"));
+    }
     for image in &plan.pulls {
         let what = "would be pulled first; what it runs is known only then";
         context.style.say(format_args!("{WARN}note:{WARN:#} image {image} {what}"));

@@ -174,6 +174,7 @@ impl Progress {
             Event::Waiting => "waiting: another process changes this lab".to_owned(),
             Event::Sweeping => "removing what is left of a lab that was killed".to_owned(),
             Event::Image { name, event } => self.image(name, event)?,
+            Event::Building { image } => format!("having Docker build {image}"),
             Event::Giving { image } => format!("giving image {image} to the engine"),
             Event::Note(note) => format!("{WARN}note:{WARN:#} {note}"),
             Event::Warning(text) => format!("{WARN}warning:{WARN:#} {text}"),

@@ -9,7 +9,7 @@ use super::joins::Join;
 use super::networks::{DEFAULT, Kind, Network};
 use super::service::{Dependency, Service};
 use super::volumes::Mount;
-use crate::model::{Access, Dns, Forwarding, Main, Volume};
+use crate::model::{Access, Build, Dns, Forwarding, Main, Volume};
 use crate::problem::{Placed, Problem, Problems};
 use crate::spec::{self, Interface, Named, Node, Segment, Word};
 
@@ -18,6 +18,8 @@ use crate::spec::{self, Interface, Named, Node, Segment, Word};
 pub(crate) struct Given {
     /// What it is made from.
     pub(crate) image: Option<Word>,
+    /// What the image is built from.
+    pub(crate) build: Option<Build>,
     /// Which machines the image is for.
     pub(crate) platform: Option<Word>,
     /// Whether it is a router.
@@ -342,6 +344,7 @@ fn node(
     let hostname = service.hostname.filter(|name| Some(name) != own_name);
     node.given = Some(Box::new(Given {
         image: service.image,
+        build: service.build.and_then(|build| build.settle(files, problems)),
         platform: service.platform,
         forwarding,
         main: service.main,

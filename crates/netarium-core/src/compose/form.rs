@@ -47,6 +47,9 @@ pub(super) fn settle(file: &mut Tree, problems: &mut Problems) {
 fn settle_service(service: &mut Tree, problems: &mut Problems) {
     let Value::Table(entries) = &mut service.value else { return };
     for (key, tree) in entries {
+        if key.value == "build" {
+            settle_build(tree, problems);
+        }
         let form = FORMS.iter().find(|(name, _)| *name == key.value);
         let Some((_, form)) = form else { continue };
         let value = std::mem::replace(&mut tree.value, Value::Nothing);
@@ -59,6 +62,29 @@ fn settle_service(service: &mut Tree, problems: &mut Problems) {
             }
             (_, value) => value,
         };
+    }
+}
+
+/// A build is a table; a folder alone is one too.
+fn settle_build(build: &mut Tree, problems: &mut Problems) {
+    let place = build.place;
+    match std::mem::replace(&mut build.value, Value::Nothing) {
+        Value::Scalar(text) => {
+            let context = Placed { value: "context".to_owned(), place };
+            let tree = Tree { place, value: Value::Scalar(text) };
+            build.value = Value::Table(vec![(context, tree)]);
+        }
+        mut value => {
+            let entries =
+                if let Value::Table(entries) = &mut value { entries } else { &mut vec![] };
+            for (_, tree) in entries.iter_mut().filter(|(key, _)| key.value == "args") {
+                tree.value = match std::mem::replace(&mut tree.value, Value::Nothing) {
+                    Value::List(items) => pairs("args", items, problems),
+                    value => value,
+                };
+            }
+            build.value = value;
+        }
     }
 }
 

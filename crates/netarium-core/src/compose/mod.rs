@@ -7,6 +7,7 @@
 //! Nothing is read here: whoever can look at the disk hands in the files and the variables.
 
 mod addresses;
+mod build;
 mod convert;
 mod dotenv;
 mod extends;

@@ -7,7 +7,7 @@ use super::extends::{self, entry};
 use super::files::Files;
 use super::reader::Keys;
 use super::service::{self, Service};
-use super::{Inputs, Outcome, Project, merge, networks};
+use super::{Inputs, Outcome, Project, build, merge, networks};
 use crate::problem::{Placed, Problem, Problems};
 use crate::resolve::Draft;
 use crate::spec::decode::{entries, list, truth, word};
@@ -133,7 +133,9 @@ fn read_services(
         let of_files = env_files(tree, files, problems);
         let of_caller = |name: &str| files.variables.get(name).map(str::to_owned);
         let environment = service::environment(tree, of_files, of_caller, problems);
-        services.extend(service::read(key, tree, environment, inputs.privileged, problems));
+        let build = build::of(tree, |name| files.variables.get(name).map(str::to_owned), problems);
+        let said = (environment, build);
+        services.extend(service::read(key, tree, said, inputs.privileged, problems));
     }
     services
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::build;
 use super::joins::{self, Join};
 use super::reader::{self, Keys, left_out};
 use super::rights::{self, Privileged};
@@ -21,6 +22,8 @@ pub(super) struct Service {
     pub(super) key: Word,
     /// What it is made from.
     pub(super) image: Option<Word>,
+    /// What its image is built from.
+    pub(super) build: Option<build::Written>,
     /// Which machines the image is for.
     pub(super) platform: Option<Word>,
     /// The networks that it joins; `None` if nothing is said.
@@ -73,9 +76,8 @@ const PASSED_OVER: [&str; 10] = [
 ];
 
 /// Keys that Compose knows and Netarium cannot do, with what to do instead.
-const REFUSED: [(&str, &str); 45] = [
+const REFUSED: [(&str, &str); 44] = [
     ("blkio_config", ""),
-    ("build", "build it with docker build -t NAME, and write image: docker-daemon:NAME"),
     ("cgroup", ""),
     ("cgroup_parent", ""),
     ("configs", "show the file as a volume"),
@@ -125,12 +127,13 @@ const REFUSED: [(&str, &str); 45] = [
 pub(super) fn read(
     key: &Word,
     tree: &Tree,
-    environment: BTreeMap<String, String>,
+    (environment, build): (BTreeMap<String, String>, Option<build::Written>),
     privileged: Privileged,
     problems: &mut Problems,
 ) -> Option<Service> {
     let mut keys = Keys::open("a service", tree, problems)?;
-    keys.pass(&["environment", "env_file"]);
+    let is_built = keys.has("build");
+    keys.pass(&["environment", "env_file", "build"]);
     let main = running::read(&mut keys, environment, problems);
     rights::read(&mut keys, privileged, problems);
     let joins = networks(key, &mut keys, problems);
@@ -138,6 +141,7 @@ pub(super) fn read(
     let mut service = Service {
         key: key.clone(),
         image: keys.word("image", problems).filter(|image| !image.is_empty()),
+        build,
         platform: keys.word("platform", problems),
         joins,
         main,
@@ -154,14 +158,14 @@ pub(super) fn read(
     if let Some(tree) = keys.take("tmpfs") {
         service.mounts.extend(volumes::read_memory(tree, problems));
     }
-    let is_built = keys.has("build");
     one_replica("scale", keys.word("scale", problems).as_ref(), problems);
     keys.refuse(&REFUSED, problems);
     keys.pass(&PASSED_OVER);
     let place = keys.place();
     keys.close(problems);
-    // What is not built is nothing to make a node from.
-    if service.image.is_none() && (!is_built || problems.is_lenient()) {
+    // A build that is written and none has its own problem, unless that was only told.
+    let may_be_built = service.build.is_some() || is_built && !problems.is_lenient();
+    if service.image.is_none() && !may_be_built {
         problems.at(place, format!("the service {} has neither image nor build", key.value));
     }
     Some(service)

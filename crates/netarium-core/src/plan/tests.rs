@@ -90,6 +90,7 @@ fn add_node(objects: &mut Objects, it: &Variation, number: u8) {
         limits: Limits::default(),
         volumes: vec![],
         nesting: Nesting::Refused,
+        begins_with: None,
     }));
     objects.insert(Object::Sysctl(Sysctl {
         node: node.clone(),

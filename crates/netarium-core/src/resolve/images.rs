@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{files, names};
+use super::{Context, files, names};
 use crate::compose::Given;
 use crate::image::{Platform, Reference};
-use crate::model::{Archive, ArchiveForm, Image, Recipe};
+use crate::model::{Archive, ArchiveForm, Build, Image, Node, Recipe};
 use crate::name::Name;
 use crate::problem::{Problem, Problems};
 use crate::spec::{self, Spec, Word};
@@ -125,12 +125,59 @@ fn others(
 }
 
 /// The image of a node of a Compose file, which is one of others whatever the lab calls its own.
-pub(super) fn given(given: &Given, folder: &str, problems: &mut Problems) -> Option<Image> {
+pub(super) fn given(
+    given: &Given,
+    node: &Name,
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<Image> {
+    let folder = &context.sources.folder;
     let platform = match &given.platform {
         Some(word) => Some(platform(word, problems)?),
         None => None,
     };
+    if given.build.is_some() {
+        // As Compose calls it.
+        let name = match &given.image {
+            Some(word) => match word.parse::<Reference>() {
+                Ok(reference) => reference.familiar(),
+                Err(error) => {
+                    let problem = Problem::new(error.to_string()).at(word.place);
+                    problems.add(problem.hint(error.hint()));
+                    return None;
+                }
+            },
+            None => format!("{}-{node}:latest", context.lab),
+        };
+        return Some(Image::DockerDaemon { name });
+    }
     foreign(given.image.as_ref()?, platform, folder, problems)
+}
+
+/// What Docker builds before the nodes can be made, by the names of the images.
+pub(super) fn builds(
+    spec: &Spec,
+    nodes: &BTreeMap<Name, Node>,
+    folder: &str,
+    problems: &mut Problems,
+) -> BTreeMap<String, Build> {
+    let mut builds: BTreeMap<String, Build> = BTreeMap::new();
+    for (word, written) in &spec.nodes {
+        let given = written.as_ref().and_then(|node| node.given.as_ref());
+        let node = nodes.iter().find(|(name, _)| name.as_str() == word.value);
+        let (Some(given), Some((_, node))) = (given, node) else { continue };
+        let (Some(build), Image::DockerDaemon { name }) = (&given.build, &node.image) else {
+            continue;
+        };
+        let platform = given.platform.as_ref().and_then(|word| word.parse().ok());
+        let build = Build { beneath: folder.to_owned(), platform, ..build.clone() };
+        if builds.get(name).is_some_and(|other| *other != build) {
+            let problem = Problem::new(format!("the image {name} is built in two ways"));
+            problems.add(problem.at(word.place).hint("call one of them something else"));
+        }
+        builds.insert(name.clone(), build);
+    }
+    builds
 }
 
 fn platform(word: &Word, problems: &mut Problems) -> Option<Platform> {

@@ -154,6 +154,7 @@ fn model(
     wireguard::add_routes(spec, &tunnels, &context, &mut nodes, problems);
     firewall::resolve(spec, &context, &tunnels, &mut nodes, problems);
     let (checks, disturbances) = checks::resolve(spec, &context, &tunnels, problems);
+    let builds = images::builds(spec, &nodes, &context.sources.folder, problems);
     let uplink = context.uplinks.model();
     let segments = context.segments;
     let engine = spec.engine.as_ref().map(|engine| engine.value);
@@ -168,6 +169,7 @@ fn model(
         checks,
         disturbances,
         uplink,
+        builds,
         secrets,
     })
 }

@@ -5,7 +5,7 @@ use super::interfaces::{self, Taken};
 use super::{Context, Wired, files, lookup, order, process, routes, services, sysctls};
 use crate::compose::Given;
 use crate::firewall::Firewall;
-use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node};
+use crate::model::{Forwarding, Image, Interface, Limits, Nesting, Node, Upkeep};
 use crate::name::Name;
 use crate::problem::{Place, Problem, Problems};
 use crate::spec::{self, Word};
@@ -50,22 +50,28 @@ pub(super) fn resolve(
         aliases: lookup::aliases(name, &written.aliases, &context.node_names, problems),
         hosts: lookup::hosts(&written.hosts, problems),
         dns: written.dns.as_ref().map(|dns| lookup::dns(dns, problems)),
+        upkeep: Upkeep::Lab,
     };
     let node = match &written.given {
-        Some(given) => with_given(node, given, context, problems),
+        Some(given) => with_given(node, given, (name, context), problems),
         None => node,
     };
     (node, Wired { interfaces, uplink, routes, broken })
 }
 
 /// Adds what a Compose file says of a node.
-fn with_given(node: Node, given: &Given, context: &Context<'_>, problems: &mut Problems) -> Node {
+fn with_given(
+    node: Node,
+    given: &Given,
+    (name, context): (&Name, &Context<'_>),
+    problems: &mut Problems,
+) -> Node {
     let mut interfaces = node.interfaces;
     for (interface, aliases) in interfaces.iter_mut().zip(&given.aliases_at) {
         interface.aliases.clone_from(aliases);
     }
     Node {
-        image: images::given(given, &context.sources.folder, problems).unwrap_or(node.image),
+        image: images::given(given, name, context, problems).unwrap_or(node.image),
         interfaces,
         forwarding: given.forwarding,
         main: Some(given.main.clone()),
@@ -74,6 +80,8 @@ fn with_given(node: Node, given: &Given, context: &Context<'_>, problems: &mut P
         aliases: given.aliases.clone(),
         hosts: given.hosts.clone(),
         dns: given.dns.clone(),
+        // Its scripts were written for containers: they set what they need, and own it then.
+        upkeep: Upkeep::Programs,
         ..node
     }
 }

@@ -113,3 +113,52 @@ fn anchors_and_extensions_are_known_everywhere() {
     assert_eq!(b.after.values().collect::<Vec<_>>(), [&Condition::Started]);
     assert!(b.routes.iter().all(|it| matches!(it.via, Via::Gateway { .. })));
 }
+
+#[test]
+fn what_is_built_is_merged_and_takes_variables_of_the_caller() {
+    let text = "services:\n  a: {build: ./a}\n  b: {build: {context: b, args: [X=1, Y], \
+                target: t, labels: {c: d}}, image: \"B:${TAG}\", platform: linux/arm64}";
+    let over = "services: {a: {build: {args: {Z: 2}}}, b: {build: {dockerfile: x/y}, image: b}}";
+    let files = Files::of(text).over(over).variable("Y", "2").variable("TAG", "3");
+    let builds = serde_json::to_value(&files.model().builds).unwrap();
+    let expected = serde_json::json!({
+        "b:latest": {
+            "context": "./b",
+            "dockerfile": "x/y",
+            "args": {"X": "1", "Y": "2"},
+            "target": "t",
+            "platform": "linux/arm64",
+        },
+        "test-a:latest": {"context": "./a", "dockerfile": "Dockerfile", "args": {"Z": "2"}},
+    });
+    assert_eq!(builds, expected);
+}
+
+#[test]
+fn a_node_is_made_anew_for_what_it_begins_with_and_not_for_its_files() {
+    use netarium_core::desired::desired;
+    use netarium_core::feature::Feature;
+    use netarium_core::image::Images;
+    use netarium_core::name::Name;
+    use netarium_core::object::{Id, Object};
+    use netarium_core::uplink::Outside;
+
+    let begins = |text: &str| {
+        let features = Feature::ALL.into_iter().collect();
+        let model = Files::of(text).model();
+        let made = desired(&model, &features, &Outside::default(), &Images::new()).unwrap();
+        match made.objects.get(&Id::Node(Name::new("a").unwrap())) {
+            Some(Object::Node(node)) => node.begins_with.clone().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let text = "services:\n  a: {image: x, command: one, networks: {n: {ipv4_address: 10.0.0.2}}}\n\
+                networks: {n: {internal: true, ipam: {config: [{subnet: 10.0.0.0/24}]}}}";
+    let with = text.replacen("services:\n", "services:\n  b: {image: x, networks: [n]}\n", 1);
+    assert_eq!(begins(text), begins(&with), "its /etc/hosts is another one");
+    for (word, instead) in
+        [("one", "two"), ("10.0.0.2", "10.0.0.3"), ("x,", "x, sysctls: [net.core.somaxconn=9],")]
+    {
+        assert_ne!(begins(text), begins(&text.replacen(word, instead, 1)), "{instead}");
+    }
+}

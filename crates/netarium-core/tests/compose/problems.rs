@@ -374,9 +374,40 @@ fn mistakes_are_told_with_their_places() {
                 &["1:23: \"Debian:12\" is no image: \"Debian\" has capital letters (write debian)"],
             ),
             (
-                "services: {a: {build: .}}",
+                "services: {a: {build: ../b}}",
                 &[
-                    "1:16: build is not supported (build it with docker build -t NAME, and write image: docker-daemon:NAME; --lenient leaves it out)",
+                    "1:23: ../b leads out of its folder (what is built lies beside the Compose file or below it)",
+                ],
+            ),
+            (
+                "services: {a: {build: {dockerfile: /etc/x}}}",
+                &[
+                    "1:36: /etc/x leads out of its folder (what is built lies beside the Compose file or below it)",
+                ],
+            ),
+            (
+                "services: {a: {build: \"https://x/y.git\"}}",
+                &[
+                    "1:23: the context https://x/y.git is no folder (fetch it, and name the folder that it is in; --lenient leaves it out)",
+                ],
+            ),
+            (
+                "services: {a: {build: {ssh: [default], contxt: .}}}",
+                &[
+                    "1:24: ssh is not supported (--lenient leaves it out)",
+                    "1:40: unknown key contxt in build (did you mean context?)",
+                ],
+            ),
+            (
+                "services: {a: {build: ., image: \"x y\"}}",
+                &[
+                    "1:33: \"x y\" is no image: \"x y\" is no part of a name (each part is made of a-z and 0-9, with -, _ or . between them)",
+                ],
+            ),
+            (
+                "services: {a: {build: ., image: x}, b: {build: b, image: x}}",
+                &[
+                    "1:37: the image x:latest is built in two ways (call one of them something else)",
                 ],
             ),
             ("services: {a: *x}", &["1:15: this alias names no anchor above it"]),

@@ -189,27 +189,34 @@ impl Store {
         report: &(dyn Fn(ImageEvent) + Sync),
     ) -> Result<PathBuf, ImageError> {
         let digest = recipe.digest();
+        while let Some(lock) = self.lock_missing(&digest, report).await? {
+            self.make(recipe, &platforms::here(), &lock, report).await?;
+        }
+        Ok(self.rootfs(&digest))
+    }
+
+    /// Locks an image that is not there, to be made; nothing if it is there, perhaps because others
+    /// have made it meanwhile.
+    pub(super) async fn lock_missing(
+        &self,
+        digest: &str,
+        report: &(dyn Fn(ImageEvent) + Sync),
+    ) -> Result<Option<File>, ImageError> {
         loop {
-            if self.has(&digest) {
-                return Ok(self.rootfs(&digest));
+            if self.has(digest) {
+                return Ok(None);
             }
-            match self.try_lock(&digest)? {
+            let how = match self.try_lock(digest)? {
                 // It may have come in between.
-                Tried::Locked(_) if self.has(&digest) => {}
-                Tried::Locked(lock) => {
-                    self.make(recipe, &platforms::here(), &lock, report).await?;
-                }
-                Tried::Busy => {
-                    report(ImageEvent::Waiting);
-                    self.wait(&digest, FlockOperation::LockShared).await?;
-                }
+                Tried::Locked(_) if self.has(digest) => return Ok(None),
+                Tried::Locked(lock) => return Ok(Some(lock)),
+                Tried::Busy => FlockOperation::LockShared,
                 // Others who want it look whether it has come, or somebody has removed its folder
                 // under a lab. Sharing the lock would not end before theirs.
-                Tried::InUse => {
-                    report(ImageEvent::Waiting);
-                    self.wait(&digest, FlockOperation::LockExclusive).await?;
-                }
-            }
+                Tried::InUse => FlockOperation::LockExclusive,
+            };
+            report(ImageEvent::Waiting);
+            self.wait(digest, how).await?;
         }
     }
 

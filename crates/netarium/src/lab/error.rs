@@ -8,6 +8,7 @@ use netarium_core::engine_network::Limit;
 use netarium_core::model::Engine;
 use netarium_core::name::Name;
 
+use crate::engine::docker::build::BuildError;
 use crate::engine::docker::error::EngineError;
 use crate::engine::native::sweep::SweepError;
 use crate::failure::Failure;
@@ -78,6 +79,14 @@ pub enum LabError {
         image: String,
         /// Why.
         source: ImageError,
+    },
+    /// An image cannot be built by Docker.
+    #[error("cannot build image {image}")]
+    Build {
+        /// The image.
+        image: String,
+        /// Why.
+        source: BuildError,
     },
     /// Something in the lab's folder.
     #[error("cannot {what} {}", path.display())]
@@ -165,6 +174,7 @@ impl LabError {
             }
             Self::Program(source) | Self::WayOut { source, .. } => source.hint(),
             Self::Image { source, .. } => source.hint(),
+            Self::Build { source, .. } => source.hint(),
             Self::Folder { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     Some("set NETARIUM_DATA to a folder that you can write".to_owned())

@@ -77,7 +77,7 @@ pub(crate) fn docker(words: &[&str]) -> String {
 }
 
 /// The containers of a lab, running or not.
-fn containers(lab: &TestLab) -> Vec<String> {
+pub(crate) fn containers(lab: &TestLab) -> Vec<String> {
     let ours = format!("label=io.netarium.lab={}", lab.lab.name());
     let folder = format!("label=io.netarium.data={}", data().path().display());
     let words = ["ps", "--all", "--quiet", "--filter", &ours, "--filter", &folder];

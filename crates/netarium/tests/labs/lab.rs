@@ -14,6 +14,7 @@ use netarium::lab::{Lab, LabError, State, Status, UpOptions};
 use netarium::lab_file::{LabFile, LabFileError};
 use netarium::session::{Program, RunningProgram, Streams};
 use netarium_core::control::{Exit, ServiceStatus};
+use netarium_core::model::Engine;
 use netarium_core::name::Name;
 use netarium_core::user::User;
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub(crate) struct TestLab {
     text: String,
     /// Where the lab file would lie.
     path: PathBuf,
+    /// What it is brought up on, if it is a Compose file, which is read from the disk.
+    compose: Option<Engine>,
     seen: Mutex<Traces>,
     /// Nobody else has this lab meanwhile.
     _lock: fs::File,
@@ -91,10 +94,17 @@ impl TestLab {
         let lab = Lab::named(&data, &name);
         let text = format!("name: {name}\n{body}");
         let (path, seen) = (PathBuf::from("/lab.yaml"), Mutex::default());
-        let this = Self { lab, data, text, path, seen, _lock: lock };
+        let this = Self { lab, data, text, path, compose: None, seen, _lock: lock };
         // What a run of the tests has left that was killed.
         run(this.lab.down(&|_| ())).unwrap();
         this
+    }
+
+    /// The lab of this name that a Compose file makes, which may come to be later.
+    pub(crate) fn of_compose(data: DataFolder, name: &str, path: PathBuf, engine: Engine) -> Self {
+        let mut lab = Self::at(data, name, "");
+        (lab.path, lab.compose) = (path, Some(engine));
+        lab
     }
 
     /// A lab that comes with the project.
@@ -131,7 +141,13 @@ impl TestLab {
 
     /// The lab file, or why it is none.
     pub(crate) fn try_file(&self) -> Result<LabFile, LabFileError> {
-        LabFile::of_text(&self.path, self.text.clone().into_bytes(), "unnamed")
+        let Some(engine) = self.compose else {
+            return LabFile::of_text(&self.path, self.text.clone().into_bytes(), "unnamed");
+        };
+        let mut file = LabFile::read(&self.path)?;
+        assert_eq!(file.model.lab, *self.lab.name());
+        file.model.engine = Some(engine);
+        Ok(file)
     }
 
     /// Brings the lab up and tells the steps.

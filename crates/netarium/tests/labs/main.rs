@@ -16,6 +16,7 @@ mod world;
 
 mod changes;
 mod checks;
+mod compose;
 mod docker;
 mod dynamic;
 mod examples;
@@ -167,6 +168,11 @@ fn tests() -> Vec<Trial> {
             what_was_changed_by_hand_is_found_and_mended
             a_connection_through_an_untouched_node_survives
             a_cable_whose_end_changes_is_laid_anew;
+        compose:
+            a_test_bed_with_ipsec_runs_as_it_is
+            test_beds_of_ipv6_and_without_addresses_run_as_they_are
+            services_are_started_named_and_told_as_compose_does_it
+            what_scripts_change_is_theirs_and_what_the_file_changes_is_made_anew;
         images:
             an_image_of_a_registry_runs_as_it_says_and_is_unpacked_once
             a_tag_means_what_it_meant_until_it_is_pulled_again
@@ -218,6 +224,10 @@ fn tests_of_docker() -> Vec<Trial> {
             labs_with_the_same_prefixes_do_not_notice_each_other
             a_lab_is_on_one_engine_at_a_time
             a_name_of_somebody_elses_container_is_told;
+        compose:
+            test_beds_run_as_they_are_on_docker
+            services_are_started_named_and_told_on_docker
+            what_docker_builds_runs_on_both_engines;
         images:
             images_of_others_run_on_docker_as_they_do_here
             images_of_docker_run_on_both_engines;

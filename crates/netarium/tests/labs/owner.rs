@@ -12,12 +12,17 @@ use libtest_mimic::{Failed, Trial};
 use netarium::folder::DataFolder;
 use netarium_core::name::Name;
 
+use crate::compose;
+
 /// Ordinary users, as `make test-users` makes them.
 pub(crate) const USERS: [(&str, Ids); 2] =
     [("netarium-test", Ids::Subordinate), ("netarium-plain", Ids::Single)];
 
 /// Where the labs of the project are, for a test program that was copied elsewhere.
 const LABS: &str = "NETARIUM_TEST_LABS";
+
+/// Where the image of the test beds is, for a test that is run as another user.
+pub(crate) const ARCHIVE: &str = "NETARIUM_TEST_ARCHIVE";
 
 /// Which ids a user's labs can have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,11 @@ fn folder() -> PathBuf {
 pub(crate) fn example_labs() -> PathBuf {
     let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs");
     std::env::var_os(LABS).map_or_else(ours, PathBuf::from)
+}
+
+/// The folder of the Compose files that come with the project.
+pub(crate) fn test_beds() -> PathBuf {
+    example_labs().join("../testbeds")
 }
 
 /// Keeps a lab for one test at a time, of this run and others, until the answer is dropped.
@@ -100,10 +110,11 @@ fn fill(path: &Path) {
     fs::copy(std::env::current_exe().unwrap(), path.join("labs-test")).unwrap();
     fs::set_permissions(path.join("labs-test"), public).unwrap();
     copy(&example_labs(), &path.join("labs"));
+    copy(&test_beds(), &path.join("testbeds"));
 }
 
 /// Copies a folder with all that is in it.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
         let to = to.join(entry.file_name().unwrap());
@@ -140,6 +151,10 @@ pub(crate) fn as_user(
     if has_ids != (ids == Ids::Subordinate) {
         let not = if has_ids { "not " } else { "" };
         return Err(format!("user {user} must {not}have subordinate ids (subuid(5))").into());
+    }
+    if test.starts_with("compose::") {
+        // One image is enough for all.
+        command.env(ARCHIVE, compose::archive());
     }
     command
         .arg("setpriv")

@@ -21,9 +21,12 @@ fn main() -> ExitCode {
     netarium::run_if_stage();
     let tests = vec![
         Trial::test("an_image_is_pulled_once_and_shared", an_image_is_pulled_once_and_shared),
-        Trial::test("a_connection_that_breaks_is_taken_up_again", || breaks(Manner::Breaks)),
+        Trial::test("who_pulls_what_others_have_just_pulled_has_it", pulled_by_several),
+        Trial::test("a_connection_that_breaks_is_taken_up_again", || {
+            breaks("breaks", Manner::Breaks)
+        }),
         Trial::test("a_registry_without_parts_sends_all_again", || {
-            breaks(Manner::BreaksWithoutParts)
+            breaks("without-parts", Manner::BreaksWithoutParts)
         }),
         Trial::test("a_layer_that_is_another_one_leaves_nothing", a_layer_that_is_another_one),
         Trial::test("who_has_no_password_gets_no_token", with_a_token),
@@ -120,8 +123,30 @@ fn an_image_is_pulled_once_and_shared() -> Result<(), Failed> {
     Ok(())
 }
 
-fn breaks(manner: Manner) -> Result<(), Failed> {
-    let test = Test::new("breaks");
+/// A lab holds an image as soon as it has come, while others still wait to pull it.
+fn pulled_by_several() -> Result<(), Failed> {
+    let test = Test::new("several");
+    let registry = Registry::start(Manner::Honest);
+    let all_hold = std::sync::Barrier::new(4);
+    std::thread::scope(|scope| {
+        let pull = || {
+            let held = test.pull(&registry).map(|_| {
+                let record = test.store.find(&image(&registry)).unwrap().unwrap();
+                run(test.store.hold_layers(&record))
+            });
+            all_hold.wait();
+            held.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        };
+        let pulls: Vec<_> = (0..4).map(|_| scope.spawn(pull)).collect();
+        let held = pulls.into_iter().map(|it| it.join().unwrap());
+        held.collect::<Result<Vec<_>, String>>()
+    })?;
+    assert_eq!(test.layers().len(), 2);
+    Ok(())
+}
+
+fn breaks(name: &str, manner: Manner) -> Result<(), Failed> {
+    let test = Test::new(name);
     let registry = Registry::start(manner);
     let events = test.pull(&registry)?;
     let again = events.iter().filter(|it| matches!(it, ImageEvent::Retrying { .. })).count();

@@ -124,7 +124,14 @@ impl Client {
         })
     }
 
-    /// The same for whoever may.
+    /// The same for whoever may use it, and needs none of its containers.
+    ///
+    /// # Errors
+    /// If nobody answers there, or it is too old.
+    pub(crate) async fn of_anybody(place: &Place) -> Result<Self, EngineError> {
+        Self::meet(place, FIRST_ANSWER).await
+    }
+
     async fn meet(place: &Place, patience: Duration) -> Result<Self, EngineError> {
         let docker = place.client()?;
         let late = |_| EngineError::Late { place: place.clone(), seconds: patience.as_secs() };

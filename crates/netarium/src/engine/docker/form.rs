@@ -62,7 +62,9 @@ impl Form<'_> {
             (DATA, self.data.display().to_string()),
         ];
         ContainerCreateBody {
-            hostname: Some(self.node.name.to_string()),
+            hostname: Some(
+                self.node.hostname.clone().unwrap_or_else(|| self.node.name.to_string()),
+            ),
             image: Some(self.image.to_owned()),
             entrypoint: Some(vec![control::INIT_PATH.to_owned(), control::WAIT.to_owned()]),
             cmd: Some(vec![]),

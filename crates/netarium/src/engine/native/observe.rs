@@ -55,13 +55,13 @@ pub(crate) fn observe(folder: &LabFolder, lab: &Name, ids: u32) -> Result<Observ
     look.add_certain(lab);
     look.add_revoked(&recorded);
     for (id, object) in recorded.iter() {
-        if let Some(found) = look.find(object) {
+        if let Some(found) = look.left_alone(&recorded, object).or_else(|| look.find(object)) {
             look.observation.objects.insert(found);
         } else if matches!(id, Id::Node(_)) {
             look.note(id, "its first process has ended");
         }
     }
-    look.add_unexpected();
+    look.add_unexpected(&recorded);
     look.add_tunnels(&recorded)?;
     Ok(look.observation)
 }
@@ -146,6 +146,15 @@ impl<'a> Look<'a> {
 
     fn note(&mut self, id: &Id, text: impl Into<String>) {
         self.observation.findings.push((id.clone(), text.into()));
+    }
+
+    /// What a node was given and its programs own: whatever has become of it, it was given, as long
+    /// as the node and what bears it are there.
+    fn left_alone(&self, recorded: &Objects, object: &Object) -> Option<Object> {
+        let (node, bearer) = object.given_to()?;
+        let view = self.nodes.get(node).filter(|_| recorded.leaves_to_programs(node))?;
+        let is_borne = bearer.is_none_or(|interface| view.link(interface).is_some());
+        is_borne.then(|| object.clone())
     }
 
     /// The object as it is now, if it is there.
@@ -333,9 +342,9 @@ impl<'a> Look<'a> {
     }
 
     /// Addresses on our interfaces, and routes that bear our mark, whoever made them.
-    fn add_unexpected(&mut self) {
+    fn add_unexpected(&mut self, recorded: &Objects) {
         let mut found = Vec::new();
-        for (name, view) in &self.nodes {
+        for (name, view) in self.nodes.iter().filter(|(it, _)| !recorded.leaves_to_programs(it)) {
             for (index, address) in &view.addresses {
                 let Some(interface) = view.interface(*index) else { continue };
                 let is_ours = Id::Interface(name.clone(), interface.clone());

@@ -283,15 +283,11 @@ async fn fetch_one(
     report: &(dyn Fn(ImageEvent) + Sync),
 ) -> Result<(u64, Option<Lost>), ImageError> {
     let layers = store.layers();
-    if layers.has(&layer.chain) {
+    // Another process may fetch it meanwhile, and have a lab use it at once.
+    let Some(lock) = layers.lock_missing(&layer.chain, report).await? else {
         return Ok((0, None));
-    }
+    };
     let title = layer.title();
-    let lock = layers.lock(&title, &layer.chain, report).await?;
-    // Another process may have fetched it meanwhile.
-    if layers.has(&layer.chain) {
-        return Ok((0, None));
-    }
     let told = Mutex::new(None);
     let total = layer.blob.size;
     let each = |passing| match passing {
