@@ -38,7 +38,8 @@ pub(crate) fn generate(generate: &Generate) -> anyhow::Result<Ending> {
         Generate::Clos(wanted) => (Topology::Clos, wanted),
         Generate::Random { wanted, seed } => (Topology::Random { seed: *seed }, wanted),
     };
-    let text = text_of(&order(topology, wanted)?)?;
+    let order = order(topology, wanted).map_err(NotGenerated::from)?;
+    let text = text_of(&order).map_err(NotGenerated::from)?;
     if load(text.as_bytes(), "generated").is_err() {
         // Everything else in it is ours.
         return Err(NotGenerated::Image(wanted.image.clone()).into());
