@@ -140,12 +140,23 @@ bench: setup build ## measure the labs, beside the bars; also as JSON, kept in t
 	@echo
 	@$(MAKE) --no-print-directory bench-pull
 	@echo
-	@cat target/bench.json target/bench-together.json target/bench-tunnel.json target/bench-pull.json
+	@$(if $(IS_ROOT),$(MAKE) --no-print-directory bench-engines,echo 'engines are compared as root only')
+	@echo
+	@cat target/bench.json target/bench-together.json target/bench-tunnel.json target/bench-pull.json \
+	  $(if $(IS_ROOT),target/bench-engines.json)
 
 # Two networks side by side, for a minute. Ordinary users have no figure.
 .PHONY: bench-tunnel
 bench-tunnel: ## measure a TCP stream through the tunnel beside bare charon, with what is built
 	@.ci/bench-tunnel $(NETARIUM) $(RUNS) >target/bench-tunnel.json
+
+# The Docker Engine is one of its own, which ends with it.
+.PHONY: bench-engines
+bench-engines: ## measure native, docker and docker-compose by turns, with what is built
+	@.ci/packages $(DAEMON_PACKAGES)
+	@.ci/daemons sh -c 'DOCKER_HOST=$$NETARIUM_TEST_DOCKER exec "$$@"' sh \
+	  $(NETARIUM) bench $(LAB) --engine native,docker,docker-compose --runs $(RUNS) --json \
+	  >target/bench-engines.json
 
 # Beside a Docker Engine and a registry of its own.
 .PHONY: bench-pull

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use netarium::bench::Contender;
 use netarium::certificates::Reason;
 use netarium_core::image::{Platform, Reference};
 use netarium_core::model::Engine;
@@ -97,6 +98,9 @@ pub(crate) enum Command {
     /// Write the lab file of a routed network of some shape and size
     #[command(subcommand)]
     Generate(Generate),
+    /// Write a lab as other programs take it
+    #[command(subcommand)]
+    Export(Export),
     /// Print the JSON Schema of the lab file
     Schema,
     /// Print completions for a shell
@@ -276,15 +280,11 @@ pub(crate) struct Bench {
     /// Paths of lab files or their folders, or names of labs; several are brought up at the same time
     #[arg(value_name = "LAB", value_hint = ValueHint::AnyPath)]
     pub(crate) labs: Vec<String>,
-    /// What makes the nodes: native or docker; several take turns [default: as the lab file says, else
-    /// native]
+    /// What makes the nodes: native, docker, or docker-compose with the lab as it is exported; several,
+    /// with this option again or commas between, take turns [default: as the lab file says, else native]
     #[arg(long = "engine", env = "NETARIUM_ENGINE", hide_env = true, value_name = "ENGINE")]
-    #[arg(value_parser = engine)]
-    pub(crate) engines: Vec<Engine>,
-    /// And docker-compose in its turn, with the file that `netarium export compose` made of the lab
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    #[arg(conflicts_with_all = ["cold", "memory"], requires = "engines")]
-    pub(crate) compose: Option<PathBuf>,
+    #[arg(value_parser = contender, value_delimiter = ',')]
+    pub(crate) engines: Vec<Contender>,
     /// How often it is brought up, besides once to make it ready
     #[arg(long, value_name = "NUMBER", default_value = "5")]
     pub(crate) runs: std::num::NonZeroU32,
@@ -337,6 +337,24 @@ pub(crate) struct Generated {
     /// The file to write, which must not be there yet [default: standard output]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Export {
+    /// Write a folder that Docker Compose brings up, and say what it cannot express
+    Compose(ExportCompose),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportCompose {
+    #[command(flatten)]
+    pub(crate) lab: OneLab,
+    /// The folder to write: new, empty, or written by this before [default: LAB-compose]
+    #[arg(short, long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Give the engine that DOCKER_HOST names the images that it cannot pull
+    #[arg(long)]
+    pub(crate) load: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -507,6 +525,11 @@ fn duration(word: &str) -> Result<Duration, String> {
 fn engine(word: &str) -> Result<Engine, String> {
     let known = Engine::ALL.into_iter().find(|engine| engine.as_str() == word);
     known.ok_or_else(|| "an engine is native or docker".to_owned())
+}
+
+fn contender(word: &str) -> Result<Contender, String> {
+    let known = Contender::ALL.into_iter().find(|it| it.to_string() == word);
+    known.ok_or_else(|| "what is measured is native, docker or docker-compose".to_owned())
 }
 
 fn user(word: &str) -> Result<User, String> {

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use netarium::image::{PullOptions, Transport};
 
-use crate::args::{Arguments, Command, Image};
+use crate::args::{Arguments, Command, Export, Image};
 use crate::commands::Context;
 use crate::commands::image::{Deed, Spare};
 use crate::ending::Ending;
@@ -89,6 +89,7 @@ async fn call(command: Command, context: &Context) -> anyhow::Result<Ending> {
         }
         Command::Image(Image::Rm { images }) => commands::image::rm(context, &images).await,
         Command::Generate(generate) => commands::generate::generate(&generate),
+        Command::Export(Export::Compose(it)) => commands::export::compose(context, it).await,
         Command::Schema => commands::file::schema(),
         Command::Completions { shell } => complete::print(shell),
         Command::Man { folder } => manual::write(&folder),

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use netarium::check::CheckError;
+use netarium::export::ExportError;
 use netarium::image::ImageError;
 use netarium::image::outgoing::OutgoingError;
 use netarium::lab::LabError;
@@ -119,6 +120,11 @@ fn ending(error: &anyhow::Error) -> Ending {
     if of_usage || error.is::<CheckError>() || error.is::<JunitError>() {
         return Ending::Usage;
     }
+    if let Some(ExportError::Folder(error)) = error.downcast_ref()
+        && error.hint().is_some()
+    {
+        return Ending::Usage;
+    }
     if let Some(OutgoingError::Platform { .. }) = error.downcast_ref() {
         return Ending::Usage;
     }
@@ -187,6 +193,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     let of_image = || error.downcast_ref::<ImageError>().and_then(ImageError::hint);
     let of_outgoing = || error.downcast_ref::<OutgoingError>().and_then(OutgoingError::hint);
     let of_session = || error.downcast_ref::<SessionError>().and_then(SessionError::hint);
+    let of_export = || error.downcast_ref::<ExportError>().and_then(ExportError::hint);
     let of_choice = || error.downcast_ref::<ChooseError>().map(|error| error.hint.clone());
     let of_check = || error.downcast_ref::<CheckError>().and_then(CheckError::hint);
     let of_junit = || error.downcast_ref::<JunitError>().and_then(JunitError::hint);
@@ -198,6 +205,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         .or_else(of_image)
         .or_else(of_outgoing)
         .or_else(of_session)
+        .or_else(of_export)
         .or_else(of_choice)
 }
 

@@ -26,6 +26,8 @@ pub mod spec;
 #[cfg(feature = "lab-file")]
 pub mod compose;
 #[cfg(feature = "lab-file")]
+pub mod export;
+#[cfg(feature = "lab-file")]
 pub mod generate;
 #[cfg(feature = "lab-file")]
 pub mod resolve;
@@ -36,8 +38,6 @@ pub mod storage;
 
 pub mod desired;
 pub mod engine_network;
-#[cfg(feature = "lab-file")]
-pub mod export;
 pub mod feature;
 pub mod ipsec;
 pub mod nft;

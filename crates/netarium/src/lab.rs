@@ -10,6 +10,7 @@ mod change;
 mod containers;
 mod disturb;
 mod error;
+mod export;
 mod given;
 mod images;
 mod lock;

@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod check;
 pub mod doctor;
 pub mod event;
+pub mod export;
 pub mod failure;
 pub mod features;
 pub mod folder;

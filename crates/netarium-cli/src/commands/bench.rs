@@ -11,6 +11,7 @@ use super::Context;
 use crate::args::{Bench, OnEngine};
 use crate::choose::{self, Otherwise};
 use crate::ending::Ending;
+use crate::interrupt::Interrupts;
 use crate::print::{self, Form};
 
 /// Measures, and prints a table.
@@ -28,13 +29,18 @@ pub(crate) async fn bench(context: &Context, arguments: Bench) -> anyhow::Result
         let lab = choose::lab(&context.data, word, Otherwise::OnlyLab)?;
         return show(context, &memory(&lab)?);
     }
-    let on = OnEngine { engine: arguments.engines.first().copied() };
-    if arguments.engines.len() > 1 || arguments.compose.is_some() {
+    let on = OnEngine { engine: arguments.engines.iter().find_map(|it| it.engine()) };
+    if arguments.engines.len() > 1 || arguments.engines.contains(&Contender::Compose) {
         let file = choose::file(&context.data, choose::at_most_one(&arguments.labs)?)?;
-        let engines = arguments.engines.into_iter().map(Contender::Engine);
-        let contenders: Vec<_> = engines.chain(arguments.compose.map(Contender::Compose)).collect();
-        let report = bench_engines(&file, &context.data, &contenders, runs, progress).await?;
-        return show(context, &report);
+        let mut interrupts = Interrupts::listen()?;
+        let mut signal = 0;
+        let stop = async { signal = interrupts.next().await };
+        let engines = &arguments.engines;
+        let report = bench_engines(&file, &context.data, engines, runs, progress, stop).await?;
+        return match report {
+            Some(report) => show(context, &report),
+            None => Ok(Ending::Interrupted(signal)),
+        };
     }
     if let ([_, _, ..], false) = (arguments.labs.as_slice(), arguments.cold) {
         let file = |word: &String| choose::file_on(&context.data, Some(word.as_str()), on);

@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod file;
 pub(crate) mod generate;
 pub(crate) mod image;

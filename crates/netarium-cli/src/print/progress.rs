@@ -232,6 +232,16 @@ impl Progress {
                 }
                 text
             }
+            ImageEvent::Pushed { sent: 0, .. } => {
+                format!("image {name} is there already: nothing is sent but its name")
+            }
+            ImageEvent::Pushed { sent, there } => {
+                let there = match there {
+                    0 => String::new(),
+                    there => format!(", {} was there", bytes(*there)),
+                };
+                format!("image {name} is sent: {}{there}", bytes(*sent))
+            }
             ImageEvent::Done { seconds, bytes: size } => {
                 format!("image {name} is built: {seconds:.1} s, {}", bytes(*size))
             }

@@ -15,6 +15,9 @@ use crate::spec::tree::{Tree, Value};
 /// The network of every service that names none.
 pub(super) const DEFAULT: &str = "default";
 
+/// Whether what leaves a bridge has the host's address.
+const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+
 /// Options of Docker's drivers that name a device of the host or how it is used. Segments are the
 /// lab's own and hang on none.
 const OF_THE_HOST: [&str; 10] = [
@@ -169,6 +172,8 @@ fn options(tree: &Tree, problems: &mut Problems) -> Option<Placed<u32>> {
         let name = key.value.as_str();
         if name == "com.docker.network.driver.mtu" {
             mtu = number("mtu", tree, problems);
+        } else if name == MASQUERADE && is_said(tree, "false") {
+            // So it is in every segment.
         } else if OF_THE_HOST.contains(&name) {
             let message = format!("{name} counts for nothing: segments are the lab's own");
             problems.warn(Problem::new(message).at(key.place));
@@ -177,6 +182,10 @@ fn options(tree: &Tree, problems: &mut Problems) -> Option<Placed<u32>> {
         }
     }
     mtu
+}
+
+fn is_said(tree: &Tree, word: &str) -> bool {
+    matches!(&tree.value, Value::Scalar(text) if text == word)
 }
 
 fn pools(tree: &Tree, problems: &mut Problems) -> Vec<Pool> {

@@ -25,6 +25,12 @@ use self::subnets::Subnets;
 /// Where the folder of a node is in its container.
 const FOLDER: &str = "/netarium";
 
+/// Where the program of nodes is in its container. Its script puts it where it belongs.
+const PROBE_HERE: &str = "/netarium-probe";
+
+/// What the names of images begin with that Netarium gives to an engine.
+pub const AT_ENGINE: &str = "netarium/";
+
 /// How many digits of an image's digest are its tag where Netarium gives it to an engine.
 const DIGITS: usize = 16;
 
@@ -75,7 +81,7 @@ pub fn files_of(node: &Name) -> String {
 /// What an image that Netarium has made is called at an engine.
 pub fn name_at_engine(name: &str, digest: &str) -> String {
     let tag: String = digest.chars().take(DIGITS).collect();
-    format!("netarium/{name}:{tag}")
+    format!("{AT_ENGINE}{name}:{tag}")
 }
 
 /// The lab with images that another machine can have, too, and what that changes.
@@ -150,6 +156,18 @@ impl Export {
             // Docker knows the name servers of the host.
             Object::File(it)
                 if it.path == "/etc/resolv.conf" && asks_host(model, &model.nodes[&it.node]) => {}
+            // What daemons are told here that have Netarium beside them, they are not told there.
+            Object::File(it) if it.path == ipsec::SWANCTL_CONF => {}
+            Object::Tunnel(it) => {
+                for end in it.tunnel.ends() {
+                    let tunnels = model.tunnels.values();
+                    let text = ipsec::standalone_conf(tunnels, &end.node, it.encryption);
+                    let path = format!("{}{}", files_of(&end.node), ipsec::SWANCTL_CONF);
+                    if it.tunnel.ipsec().is_some() {
+                        self.put(path, 0o644, text);
+                    }
+                }
+            }
             Object::File(it) => {
                 let content = match &it.content {
                     Content::Text(text) => ExportedContent::Text(text.to_string()),

@@ -1,16 +1,20 @@
 //! What the container of a node does when it starts: a script for sh(1).
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use super::FOLDER;
+use ipnet::IpNet;
+
 use super::subnets::Subnets;
+use super::{FOLDER, PROBE_HERE};
+use crate::address::Mac;
+use crate::control::PROBE_PATH;
 use crate::ipsec;
 use crate::model::{
-    Condition, Interface, MAIN, Model, Node, Readiness, Restart, Service, Start, TunnelKind,
-    UPLINK, Via,
+    Condition, Interface, MAIN, Model, Node, Readiness, Restart, Service, Start, TunnelKind, Via,
 };
 use crate::name::Name;
-use crate::object::{Id, Object, Objects};
+use crate::object::{Id, Object, Objects, Route};
 use crate::wireguard;
 
 /// The file that says that all services of a node are ready.
@@ -63,6 +67,7 @@ pub(super) fn of_node(
     let mut script = Script(HEAD.to_owned());
     let is_awaited =
         |condition| model.nodes.values().any(|it| it.after.get(name) == Some(&condition));
+    script.line(format!("[ -e {PROBE_PATH} ] || ln -s {PROBE_HERE} {PROBE_PATH}"));
     if is_awaited(Condition::Healthy) {
         script.line(format!("rm -f {READY}"));
     }
@@ -71,7 +76,7 @@ pub(super) fn of_node(
     }
     script.line(format!("cp -r --preserve=mode {FOLDER}/files/. /"));
     owners(&mut script, objects, name);
-    wiring(&mut script, objects, (name, node), subnets);
+    wiring(&mut script, model, objects, (name, node), subnets);
     let ordered = in_order(objects, name);
     let (daemons, others): (Vec<&Service>, Vec<&Service>) =
         ordered.into_iter().partition(|it| it.name == ipsec::service_name());
@@ -107,8 +112,14 @@ fn owners(script: &mut Script, objects: &Objects, name: &Name) {
 }
 
 /// Names, addresses and routes of the interfaces.
-fn wiring(script: &mut Script, objects: &Objects, (name, node): (&Name, &Node), subnets: &Subnets) {
-    let given: Vec<(&Interface, std::net::IpAddr)> =
+fn wiring(
+    script: &mut Script,
+    model: &Model,
+    objects: &Objects,
+    (name, node): (&Name, &Node),
+    subnets: &Subnets,
+) {
+    let given: Vec<(&Interface, IpAddr)> =
         node.interfaces.iter().filter_map(|it| Some((it, subnets.given(name, it)?.0))).collect();
     if !given.is_empty() {
         script.line(FOUND);
@@ -125,44 +136,47 @@ fn wiring(script: &mut Script, objects: &Objects, (name, node): (&Name, &Node), 
         ]
     };
     script.batch(&(0..given.len()).flat_map(aside).collect::<Vec<_>>());
-    let named = |(index, (it, _)): (usize, &(&Interface, std::net::IpAddr))| {
-        let Interface { name, mac, mtu, .. } = it;
-        format!("link set dev netarium{index} name {name} address {mac} mtu {mtu}")
+    let named = |(index, (it, _)): (usize, &(&Interface, IpAddr))| {
+        let mac =
+            own_mac(model, name, it).map_or_else(String::new, |mac| format!(" address {mac}"));
+        let Interface { name, mtu, .. } = it;
+        format!("link set dev netarium{index} name {name}{mac} mtu {mtu}")
     };
     script.batch(&given.iter().enumerate().map(named).collect::<Vec<_>>());
+    // Docker's way out has IPv4 only.
+    let carries = |interface: &Interface, prefix: &IpNet| {
+        prefix.addr().is_ipv4() || !model.is_way_out(&interface.segment)
+    };
     let mut lines = Vec::new();
     for (interface, _) in &given {
         let own = &interface.name;
-        let addresses = interface.addresses.iter().filter(|it| is_used(&interface.segment, it));
-        lines.extend(addresses.map(|address| {
+        for address in interface.addresses.iter().filter(|it| carries(interface, it)) {
             let quick = if address.addr().is_ipv6() { " nodad" } else { "" };
-            format!("address add {address} dev {own}{quick}")
-        }));
+            lines.push(format!("address add {address} dev {own}{quick}"));
+        }
         lines.push(format!("link set dev {own} up"));
     }
-    let is_there = |via: &Via| match via.interface() {
-        Some(wanted) => given.iter().any(|(it, _)| it.name == *wanted),
+    let is_there = |route: &Route| match route.via.interface() {
+        Some(wanted) => given.iter().any(|(it, _)| it.name == *wanted && carries(it, &route.to)),
         None => true,
     };
     lines.extend(objects.iter().filter_map(|(_, object)| match object {
-        Object::Route(it) if it.node == *name && is_there(&it.via) => route(it),
+        Object::Route(it) if it.node == *name && is_there(it) => Some(route(it)),
         _ => None,
     }));
     script.batch(&lines);
 }
 
-/// Docker's way out has IPv4 only.
-fn is_used(segment: &Name, address: &ipnet::IpNet) -> bool {
-    address.addr().is_ipv4() || segment.as_str() != UPLINK
+/// The hardware address that the lab file gives an interface. All others are left as Docker has made them:
+/// who has heard of one while containers start would send there for most of a minute.
+pub(super) fn own_mac(model: &Model, node: &Name, interface: &Interface) -> Option<Mac> {
+    let derived = Mac::derive(&model.lab, node, &interface.name);
+    Some(interface.mac).filter(|mac| *mac != derived)
 }
 
-fn route(route: &crate::object::Route) -> Option<String> {
+fn route(route: &Route) -> String {
     let to = route.to;
-    let is_way_out = route.via.interface().is_some_and(|it| it.as_str() == UPLINK);
-    if is_way_out && to.addr().is_ipv6() {
-        return None;
-    }
-    Some(match &route.via {
+    match &route.via {
         Via::Gateway { address, interface } => {
             format!("route add {to} via {address} dev {interface}")
         }
@@ -170,7 +184,7 @@ fn route(route: &crate::object::Route) -> Option<String> {
         Via::Unreachable => format!("route add unreachable {to}"),
         Via::Blackhole => format!("route add blackhole {to}"),
         Via::Prohibit => format!("route add prohibit {to}"),
-    })
+    }
 }
 
 /// The services of a node, each behind those that it starts after.
@@ -251,14 +265,19 @@ fn as_said(service: &Service, words: &[String]) -> String {
     run
 }
 
-/// Opens the tunnels that a node opens: as often as it takes, since the other end may come later.
+/// Sees that the tunnels stand that a node opens: as often as it takes, since the other end may come later,
+/// and again when its daemon was started again.
 fn tunnels(script: &mut Script, model: &Model, node: &Name) {
     for (name, tunnel) in &model.tunnels {
         let TunnelKind::Ipsec(ipsec) = &tunnel.kind else { continue };
         if tunnel.initiator.node == *node && ipsec.start == Start::Up {
-            script.line(format!("\n# tunnel {name}"));
             script.line(format!(
-                "(until swanctl --initiate --child {name} --timeout 10; do sleep 0.1; done) &"
+                "
+# tunnel {name}
+(while sleep 0.1; do
+    [ -n \"$(swanctl --list-sas --ike {name})\" ] || swanctl --initiate --child {name} || continue
+    sleep 5
+done) &"
             ));
         }
     }

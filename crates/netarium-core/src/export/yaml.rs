@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::subnets::Subnets;
-use super::{Export, FOLDER, name_at_engine, script};
-use crate::control::{PROBE, PROBE_PATH};
+use super::{Export, FOLDER, PROBE_HERE, name_at_engine, script};
+use crate::control::PROBE;
 use crate::model::{Access, Condition, Image, Model, Node, Volume, VolumeSource};
 use crate::name::Name;
 use crate::object::{Object, Objects};
@@ -44,7 +44,7 @@ pub(super) fn of_lab(
         lines.line(0, "networks:");
     }
     for (name, subnet) in subnets.iter() {
-        lines.line(1, format!("{name}:"));
+        lines.line(1, format!("{}:", network(model, name)));
         lines.line(2, "driver: bridge");
         lines.line(2, "driver_opts:");
         if !model.is_way_out(name) {
@@ -94,15 +94,15 @@ fn service(
     if objects.iter().any(|(_, it)| matches!(it, Object::Credential(it) if it.node == *name)) {
         lines.line(2, format!("devices: [\"{TUN}:{TUN}\"]"));
     }
-    sysctls(lines, objects, (name, node));
+    sysctls(lines, model, objects, (name, node));
     limits(lines, node);
     volumes(lines, name, node);
     ports(lines, model, name);
     order(lines, model, (name, node));
-    networks(lines, (name, node), subnets);
+    networks(lines, model, (name, node), subnets);
 }
 
-fn sysctls(lines: &mut Lines, objects: &Objects, (name, node): (&Name, &Node)) {
+fn sysctls(lines: &mut Lines, model: &Model, objects: &Objects, (name, node): (&Name, &Node)) {
     lines.line(2, "sysctls:");
     for (_, object) in objects.iter() {
         if let Object::Sysctl(it) = object
@@ -111,6 +111,11 @@ fn sysctls(lines: &mut Lines, objects: &Objects, (name, node): (&Name, &Node)) {
         {
             lines.line(3, format!("{}: {}", it.key.replace('/', "."), word(&it.value)));
         }
+    }
+    if node.interfaces.iter().any(|it| script::own_mac(model, name, it).is_some()) {
+        // Those who have heard of Docker's own address are told of the new one.
+        lines.line(3, "net.ipv4.conf.all.arp_notify: \"1\"");
+        lines.line(3, "net.ipv6.conf.all.ndisc_notify: \"1\"");
     }
     let mut addresses = node.interfaces.iter().flat_map(|it| &it.addresses);
     if addresses.any(|address| address.addr().is_ipv6()) {
@@ -140,7 +145,20 @@ fn order(lines: &mut Lines, model: &Model, (name, node): (&Name, &Node)) {
     }
 }
 
-fn networks(lines: &mut Lines, (name, node): (&Name, &Node), subnets: &Subnets) {
+/// What the network of a segment is called. The way out has a name that nobody else has: Docker Compose
+/// knows no other difference.
+fn network(model: &Model, segment: &Name) -> String {
+    let mut name = segment.to_string();
+    if model.is_way_out(segment) {
+        "way-out".clone_into(&mut name);
+        while model.segments.keys().any(|it| it.as_str() == name) {
+            name.push_str("-1");
+        }
+    }
+    name
+}
+
+fn networks(lines: &mut Lines, model: &Model, (name, node): (&Name, &Node), subnets: &Subnets) {
     let on = node.interfaces.iter().filter_map(|it| Some((it, subnets.given(name, it)?)));
     let mut on = on.peekable();
     if on.peek().is_none() {
@@ -149,7 +167,8 @@ fn networks(lines: &mut Lines, (name, node): (&Name, &Node), subnets: &Subnets) 
     lines.line(2, "networks:");
     for (interface, (ipv4, ipv6)) in on {
         let ipv6 = ipv6.map_or_else(String::new, |it| format!(", ipv6_address: \"{it}\""));
-        lines.line(3, format!("{}: {{ipv4_address: \"{ipv4}\"{ipv6}}}", interface.segment));
+        let network = network(model, &interface.segment);
+        lines.line(3, format!("{network}: {{ipv4_address: \"{ipv4}\"{ipv6}}}"));
     }
 }
 
@@ -190,7 +209,7 @@ fn limits(lines: &mut Lines, node: &Node) {
 fn volumes(lines: &mut Lines, name: &Name, node: &Node) {
     lines.line(2, "volumes:");
     lines.line(3, format!("- \"./nodes/{name}:{FOLDER}:ro\""));
-    lines.line(3, format!("- \"./{PROBE}:{PROBE_PATH}:ro\""));
+    lines.line(3, format!("- \"./{PROBE}:{PROBE_HERE}:ro\""));
     let mut memory = Vec::new();
     for Volume { source, target, access } in &node.volumes {
         let access = if *access == Access::ReadOnly { ":ro" } else { "" };

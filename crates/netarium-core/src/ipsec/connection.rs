@@ -18,10 +18,28 @@ enum Side {
     Responder,
 }
 
+/// Which ends open a tunnel when their daemons start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// Each: they are started one at a time.
+    ByBoth,
+    /// Neither: somebody tells the initiator to.
+    ByNobody,
+}
+
 /// The connection of `tunnel` as `node` has it: one section, called after the tunnel. It is also
 /// the whole VICI message `load-conn`, but for the files that `certs` and `cacerts` name. There is
 /// none if the tunnel does not end at `node`, or is of another kind.
 pub fn connection(tunnel: &Tunnel, node: &Name, encryption: Encryption) -> Option<Section> {
+    connection_of(tunnel, node, encryption, Opening::ByBoth)
+}
+
+fn connection_of(
+    tunnel: &Tunnel,
+    node: &Name,
+    encryption: Encryption,
+    opening: Opening,
+) -> Option<Section> {
     let ipsec = tunnel.ipsec()?;
     let (local, remote) = tunnel.seen_from(node)?;
     let side = if tunnel.initiator.node == *node { Side::Initiator } else { Side::Responder };
@@ -37,7 +55,8 @@ pub fn connection(tunnel: &Tunnel, node: &Name, encryption: Encryption) -> Optio
             "children",
             Section::new().section(
                 &tunnel.name,
-                child(tunnel, ipsec, [local, remote], side).followed_by(marks(encryption)),
+                child(tunnel, ipsec, [local, remote], (side, opening))
+                    .followed_by(marks(encryption)),
             ),
         );
     Some(Section::new().section(&tunnel.name, ike))
@@ -55,10 +74,25 @@ pub fn swanctl_conf<'a>(
     node: &Name,
     encryption: Encryption,
 ) -> String {
-    let connections = tunnels
-        .into_iter()
-        .filter_map(|tunnel| connection(tunnel, node, encryption))
-        .fold(Section::new(), Section::followed_by);
+    conf(tunnels, |tunnel| connection(tunnel, node, encryption))
+}
+
+/// The same for daemons that start together and are not told their tunnels one by one: they open none that
+/// is to stand from the start, since two ends that do so at the same time cross.
+pub fn standalone_conf<'a>(
+    tunnels: impl IntoIterator<Item = &'a Tunnel>,
+    node: &Name,
+    encryption: Encryption,
+) -> String {
+    conf(tunnels, |tunnel| connection_of(tunnel, node, encryption, Opening::ByNobody))
+}
+
+fn conf<'a>(
+    tunnels: impl IntoIterator<Item = &'a Tunnel>,
+    connection: impl Fn(&Tunnel) -> Option<Section>,
+) -> String {
+    let connections =
+        tunnels.into_iter().filter_map(connection).fold(Section::new(), Section::followed_by);
     Section::new().section("connections", connections).to_text()
 }
 
@@ -114,7 +148,12 @@ fn remote_identity(ipsec: &Ipsec, end: &TunnelEnd) -> Section {
         .list("cacerts", [ROOT_FILE])
 }
 
-fn child(tunnel: &Tunnel, ipsec: &Ipsec, ends: [&TunnelEnd; 2], side: Side) -> Section {
+fn child(
+    tunnel: &Tunnel,
+    ipsec: &Ipsec,
+    ends: [&TunnelEnd; 2],
+    (side, opening): (Side, Opening),
+) -> Section {
     let [local, remote] = ends;
     let section = Section::new()
         .list("local_ts", &local.carry)
@@ -128,11 +167,13 @@ fn child(tunnel: &Tunnel, ipsec: &Ipsec, ends: [&TunnelEnd; 2], side: Side) -> S
             .value("dpd_action", "trap")
             .value("close_action", "trap"),
         (Start::Up, Side::Initiator) => {
-            section.value(START_ACTION, START).value("dpd_action", "restart")
+            let start = if opening == Opening::ByBoth { START } else { "none" };
+            section.value(START_ACTION, start).value("dpd_action", "restart")
         }
         (Start::Up, Side::Responder) => {
             // A daemon that comes back opens what it had, if it knows where the other end is.
-            let start = if tunnel.hides(&remote.node) { "none" } else { START };
+            let may = opening == Opening::ByBoth && !tunnel.hides(&remote.node);
+            let start = if may { START } else { "none" };
             section.value(START_ACTION, start).value("dpd_action", "clear")
         }
     }
@@ -202,6 +243,17 @@ mod tests {
             swanctl_conf(&tunnels(), &name("router"), Encryption::Kernel),
             "connections {\n}\n"
         );
+    }
+
+    #[test]
+    fn of_daemons_that_start_together_none_opens_a_tunnel() {
+        let text = |node| standalone_conf(&tunnels(), &name(node), Encryption::Kernel);
+        let of_both = |node| swanctl_conf(&tunnels(), &name(node), Encryption::Kernel);
+        for node in ["gateway-a", "gateway-s"] {
+            let expected = of_both(node).replace("start_action = start", "start_action = none");
+            assert_eq!(text(node), expected);
+            assert!(text(node).contains("start_action = none"));
+        }
     }
 
     #[test]

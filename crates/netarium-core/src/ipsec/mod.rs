@@ -12,7 +12,7 @@ mod secret;
 mod section;
 
 pub use association::{Child, Sa};
-pub use connection::{START, START_ACTION, connection, swanctl_conf};
+pub use connection::{START, START_ACTION, connection, standalone_conf, swanctl_conf};
 pub use daemon::{
     CHARON, STRONGSWAN_CONF, VICI_SOCKET, charon_service, service_name, strongswan_conf,
 };

@@ -1,4 +1,4 @@
-//! A lab that was exported as a Compose file, brought up by docker-compose: what labs are compared with.
+//! A lab brought up by docker-compose, as it is exported: what labs are compared with.
 //!
 //! It is asked as labs of ours are, by the same probe, which comes into the network of the container that
 //! asks as soon as there is one.
@@ -15,106 +15,129 @@ use super::engines::Turn;
 use super::first_answer::Asker;
 use super::{BenchError, Result};
 use crate::engine::docker::client::{Client, Place};
+use crate::export::{self, Load};
 use crate::failure::Failure;
 use crate::folder::DataFolder;
 use crate::lab::Lab;
 use crate::lab_file::LabFile;
 use crate::linux::namespace::NetworkNamespace;
 use crate::linux::program::Program;
-use crate::node_program;
 
 /// The program.
 const COMPOSE: &str = "docker-compose";
 
-/// How long between two looks whether a container is there.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long between two looks whether a container is there: seldom enough that the engine does not notice.
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// The containers of a Compose file.
+/// A lab as a project of Docker Compose. Its folder is gone with this.
 pub(super) struct Project {
     name: String,
-    file: PathBuf,
-    askers: Vec<Asker>,
-    probe: PathBuf,
-    client: Client,
+    folder: PathBuf,
+    file: LabFile,
+    data: DataFolder,
 }
 
 impl Project {
-    /// Prepares to bring `path` up, which is the lab of `file`.
+    /// That of the lab of `file`. Nothing is made yet.
+    pub(super) fn of(file: &LabFile, data: &DataFolder) -> Self {
+        let name = format!("netarium-bench-{}", file.model.lab);
+        let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        Self { name, folder, file: file.clone(), data: data.clone() }
+    }
+
+    /// Exports the lab, and gives the engine its images.
     ///
     /// # Errors
-    /// If no engine answers.
-    pub(super) async fn of(path: &Path, file: &LabFile, data: &DataFolder) -> Result<Self> {
-        let refused = |error: &dyn std::error::Error| BenchError::Subject(Failure::of(error));
-        let programs = node_program::lay_down(&data.programs()).map_err(|it| refused(&it))?;
-        let client = Client::connect(&Place::of_caller()).await.map_err(|it| refused(&it))?;
-        let lab = Lab::named(data, &file.model.lab);
-        Ok(Self {
-            name: format!("netarium-bench-{}", lab.name()),
-            file: path.to_owned(),
-            askers: Asker::all(&lab, &file.model),
-            probe: programs.node,
-            client,
-        })
+    /// If it cannot be exported, or no engine answers.
+    pub(super) async fn prepare(&self) -> Result<()> {
+        let (file, data) = (&self.file, &self.data);
+        let exported = export::compose(file, data, &self.folder, Load::Now, &|_| {}).await;
+        exported.map(drop).map_err(|error| refused(&error))
     }
 
     /// Up until every answer has come, and down.
     ///
     /// # Errors
     /// If docker-compose fails, or no answer comes.
-    pub(super) async fn turn(mut self) -> Result<Turn> {
+    pub(super) async fn turn(&self) -> Result<Turn> {
+        let client = Client::connect(&Place::of_caller()).await.map_err(|error| refused(&error))?;
         let began = Instant::now();
-        let askers = std::mem::take(&mut self.askers);
-        let answered =
-            tokio::try_join!(self.compose(&["up", "--detach"]), self.answers(askers, began));
+        let up = async { self.compose(&["up", "--detach"]).await.map(|()| began.elapsed()) };
+        let came = tokio::try_join!(up, self.answers(&client, began));
         // Also after a failure, so that nothing is left.
         let ending = Instant::now();
-        let ended = self.compose(&["down", "--volumes", "--timeout", "1"]).await;
+        let ended = self.down().await;
         let down = ending.elapsed();
-        let ((), answered) = answered?;
+        let (wired, answered) = came?;
         ended?;
-        Ok(Turn { answered, down })
+        // Where nobody asks, it counts when it is up.
+        let answered = answered.unwrap_or(wired);
+        Ok(Turn { wired: Some(wired), tunnels: None, answered, down })
+    }
+
+    /// Takes it down, if it is there.
+    ///
+    /// # Errors
+    /// If docker-compose fails.
+    pub(super) async fn down(&self) -> Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        self.compose(&["down", "--volumes"]).await
     }
 
     async fn compose(&self, words: &[&str]) -> Result<()> {
         let program = Program::new(COMPOSE).args(["--project-name", &self.name, "--file"]);
-        let done = program.arg(&self.file).args(words).run().await;
-        done.map(drop).map_err(|error| BenchError::Subject(Failure::of(&error)))
+        let done = program.arg(self.folder.join("compose.yaml")).args(words).run().await;
+        done.map(drop).map_err(|error| refused(&error))
     }
 
-    /// How long after `began` the last of the first answers came.
-    async fn answers(&self, askers: Vec<Asker>, began: Instant) -> Result<Duration> {
+    /// How long after `began` the last of the first answers came, if somebody asks.
+    async fn answers(&self, client: &Client, began: Instant) -> Result<Option<Duration>> {
+        let lab = Lab::named(&self.data, &self.file.model.lab);
+        let probe = self.folder.join(PROBE);
         let mut asking = Vec::new();
-        for asker in askers {
-            let namespace = self.network_of(asker.from()).await?;
-            let probe = self.probe.clone();
+        for asker in Asker::all(&lab, &self.file.model) {
+            let namespace = self.network_of(client, asker.from()).await?;
+            let probe = probe.clone();
             asking.push(tokio::task::spawn_blocking(move || {
                 asker.until_answered_by(began, |asker| ask(&namespace, &probe, asker))
             }));
         }
-        let mut last = began.elapsed();
+        let mut last = None;
         for answer in asking {
-            last = last.max(answer.await.expect("asking does not panic and is not cancelled")?.1);
+            let (_, took) = answer.await.expect("asking does not panic and is not cancelled")?;
+            last = last.max(Some(took));
         }
         Ok(last)
     }
 
     /// The network of a node's container, as soon as that runs.
-    async fn network_of(&self, node: &Name) -> Result<NetworkNamespace> {
+    async fn network_of(&self, client: &Client, node: &Name) -> Result<NetworkNamespace> {
         let labels = vec![
             format!("com.docker.compose.project={}", self.name),
             format!("com.docker.compose.service={node}"),
         ];
-        let refused = |error: &dyn std::error::Error| BenchError::Subject(Failure::of(error));
         loop {
             let filters = Some([("label".to_owned(), labels.clone())].into());
             let options = ListContainersOptions { filters, ..ListContainersOptions::default() };
-            let found = self.client.first_process(options).await.map_err(|it| refused(&it))?;
+            let found = client.first_process(options).await.map_err(|error| refused(&error))?;
             if let Some(pid) = found {
-                return NetworkNamespace::of(pid).map_err(|it| refused(&it));
+                return NetworkNamespace::of(pid).map_err(|error| refused(&error));
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn refused(error: &dyn std::error::Error) -> BenchError {
+    BenchError::Subject(Failure::of(error))
 }
 
 /// Asks once, from the network of a container.

@@ -10,11 +10,16 @@ use std::io;
 use std::path::PathBuf;
 
 use netarium_core::control::INIT;
+use netarium_core::model::Engine;
 use netarium_core::name::Name;
 use serde::Serialize;
 
 use crate::engine::native::keeper::Keeper;
+use crate::engine::native::node::recorded;
 use crate::lab::Lab;
+
+/// The programs of Docker Engine that run once for all containers.
+const DAEMONS: [&str; 2] = ["dockerd", "containerd"];
 
 /// How much memory a lab has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +32,10 @@ pub struct Memory {
     pub init_private: u64,
     /// The same by program, the largest first.
     pub programs: Vec<Program>,
+    /// What makes and holds containers, where Docker makes the nodes: its daemon, for all that it has, and
+    /// those who hold the containers of this lab. It is not in the sum.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub engine: Vec<Program>,
 }
 
 /// The memory of all processes of a lab that run one program.
@@ -64,11 +73,39 @@ pub enum MemoryError {
 pub fn memory(lab: &Lab) -> Result<Memory, MemoryError> {
     let keeper = Keeper::recorded(lab.folder()).filter(|keeper| keeper.is_alive());
     let keeper = keeper.ok_or_else(|| MemoryError::NotUp(lab.name().clone()))?;
+    let parents = parents()?;
+    // Containers of Docker are not below the keeper.
+    let mut roots = first_processes(lab);
+    let holders: BTreeSet<u32> = match lab.engine() {
+        Some(Engine::Docker) => roots.iter().filter_map(|pid| parents.get(pid)).copied().collect(),
+        _ => BTreeSet::new(),
+    };
+    roots.insert(keeper.process().pid);
+    let inside = with_namespaces(below(roots, &parents), &parents);
+    let (programs, init_private) = sum(&inside)?;
+    let mut engine = Vec::new();
+    if !holders.is_empty() {
+        let daemons = parents.keys().filter(|pid| DAEMONS.contains(&program(**pid).as_str()));
+        let all = below(daemons.copied().chain(holders).collect(), &parents);
+        engine = sum(&all.difference(&inside).copied().collect())?.0;
+    }
+    Ok(Memory {
+        bytes: programs.iter().map(|program| program.bytes).sum(),
+        processes: programs.iter().map(|program| program.processes).sum(),
+        init_private,
+        programs,
+        engine,
+    })
+}
+
+/// The memory of processes by program, the largest first, and what the most private first process of a node
+/// has to itself.
+fn sum(processes: &BTreeSet<u32>) -> Result<(Vec<Program>, u64), MemoryError> {
     let mut programs: BTreeMap<String, Program> = BTreeMap::new();
     let mut init_private = 0;
-    for pid in processes_under(keeper.process().pid)? {
-        let Some(rollup) = Rollup::of(pid)? else { continue };
-        let name = program(pid);
+    for pid in processes {
+        let Some(rollup) = Rollup::of(*pid)? else { continue };
+        let name = program(*pid);
         if name == INIT {
             init_private = init_private.max(rollup.private);
         }
@@ -79,33 +116,37 @@ pub fn memory(lab: &Lab) -> Result<Memory, MemoryError> {
     }
     let mut programs: Vec<Program> = programs.into_values().collect();
     programs.sort_by_key(|program| std::cmp::Reverse(program.bytes));
-    Ok(Memory {
-        bytes: programs.iter().map(|program| program.bytes).sum(),
-        processes: programs.iter().map(|program| program.processes).sum(),
-        init_private,
-        programs,
-    })
+    Ok((programs, init_private))
 }
 
-/// The keeper, everything that descends from it, and whatever else has entered their process
-/// namespaces.
-fn processes_under(keeper: u32) -> Result<BTreeSet<u32>, MemoryError> {
-    let parents = parents()?;
-    let mut found = BTreeSet::from([keeper]);
+/// The first processes of the lab's nodes that run.
+fn first_processes(lab: &Lab) -> BTreeSet<u32> {
+    let nodes = fs::read_dir(lab.folder().nodes()).into_iter().flatten().flatten();
+    let names = nodes.filter_map(|it| it.file_name().to_str().and_then(|it| Name::new(it).ok()));
+    let recorded = names.filter_map(|name| recorded(&lab.folder().node(&name)).ok().flatten());
+    recorded.map(|process| process.pid).collect()
+}
+
+/// These processes and everything that descends from them.
+fn below(mut found: BTreeSet<u32>, parents: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
     loop {
         let children = parents.iter().filter(|(_, parent)| found.contains(parent));
         let more: Vec<u32> =
             children.map(|(pid, _)| *pid).filter(|it| !found.contains(it)).collect();
         if more.is_empty() {
-            break;
+            return found;
         }
         found.extend(more);
     }
+}
+
+/// The same and whatever else has entered their process namespaces.
+fn with_namespaces(mut found: BTreeSet<u32>, parents: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
     let namespaces: BTreeSet<PathBuf> = found.iter().filter_map(|pid| namespace(*pid)).collect();
     let is_inside = |pid: &&u32| namespace(**pid).is_some_and(|it| namespaces.contains(&it));
     let inside: Vec<u32> = parents.keys().filter(is_inside).copied().collect();
     found.extend(inside);
-    Ok(found)
+    found
 }
 
 /// The process namespace of a process, if it still runs and is ours to look at.
@@ -187,6 +228,7 @@ mod tests {
     #[test]
     fn this_process_is_under_its_parent() {
         let parent = std::os::unix::process::parent_id();
-        assert!(processes_under(parent).unwrap().contains(&std::process::id()));
+        let parents = parents().unwrap();
+        assert!(below([parent].into(), &parents).contains(&std::process::id()));
     }
 }

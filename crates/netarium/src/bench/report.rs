@@ -38,6 +38,7 @@ const AGAINST: [(&str, &str, f64); 2] =
     [("native", "docker", 25.0), ("docker", "docker-compose", 100.0)];
 
 const WIRED: &str = "nodes wired";
+const STARTED: &str = "containers started";
 const TUNNELS: &str = "tunnels stand";
 const SETTLED: &str = "services ready, tunnels stand";
 const ALL_ANSWERS: &str = "first answer through every tunnel";
@@ -204,17 +205,22 @@ impl Report {
         Self { title, figures, memory: None }
     }
 
-    pub(super) fn of_engines(lab: &Name, measured: &[(&Contender, Vec<Turn>)]) -> Self {
+    pub(super) fn of_engines(lab: &Name, measured: &[(Contender, Vec<Turn>)]) -> Self {
         let mut figures = Vec::new();
         let ms = |took: Duration| took.as_secs_f64() * 1e3;
         for (contender, turns) in measured {
-            let mut add = |what: &str, pick: &dyn Fn(&Turn) -> Duration| {
-                let values = turns.iter().map(|turn| ms(pick(turn))).collect();
-                let what = format!("{contender}: {what}");
-                figures.push(Figure::of(&what, Unit::Milliseconds, None, values));
+            let mut add = |what: &str, pick: &dyn Fn(&Turn) -> Option<Duration>| {
+                let values: Vec<f64> = turns.iter().filter_map(pick).map(ms).collect();
+                if !values.is_empty() {
+                    let what = format!("{contender}: {what}");
+                    figures.push(Figure::of(&what, Unit::Milliseconds, None, values));
+                }
             };
-            add("first answer", &|turn| turn.answered);
-            add("down", &|turn| turn.down);
+            let wired = if contender.engine().is_some() { WIRED } else { STARTED };
+            add(wired, &|turn| turn.wired);
+            add(TUNNELS, &|turn| turn.tunnels);
+            add("first answer", &|turn| Some(turn.answered));
+            add(DOWN, &|turn| Some(turn.down));
         }
         let called = |name: &str| measured.iter().find(|(it, _)| it.to_string() == name);
         for (one, other, most) in AGAINST {
@@ -262,6 +268,13 @@ impl fmt::Display for Memory {
             let size = megabytes(program.bytes);
             writeln!(f, "  {:<20} {:>3} × {size:>8.1} MB", program.name, program.processes)?;
         }
+        if !self.engine.is_empty() {
+            writeln!(f, "beside it, what the engine has for this and all its containers:")?;
+        }
+        for program in &self.engine {
+            let size = megabytes(program.bytes);
+            writeln!(f, "  {:<20} {:>3} × {size:>8.1} MB", program.name, program.processes)?;
+        }
         Ok(())
     }
 }
@@ -287,8 +300,6 @@ fn machine() -> String {
 
 #[cfg(test)]
 mod tests {
-    use netarium_core::model::Engine;
-
     use super::*;
 
     #[test]
@@ -301,15 +312,22 @@ mod tests {
 
     #[test]
     fn an_engine_is_compared_with_the_next_run_by_run() {
-        let turn = |millis| Turn { answered: Duration::from_millis(millis), down: Duration::ZERO };
-        let (native, docker) =
-            (Contender::Engine(Engine::Native), Contender::Engine(Engine::Docker));
-        let measured =
-            [(&native, vec![turn(100), turn(400)]), (&docker, vec![turn(1000), turn(1000)])];
+        let turn = |millis| {
+            let answered = Duration::from_millis(millis);
+            Turn { wired: None, tunnels: None, answered, down: Duration::ZERO }
+        };
+        let [native, docker, compose] = Contender::ALL;
+        let measured = [
+            (native, vec![turn(100), turn(400)]),
+            (docker, vec![turn(1000), turn(1000)]),
+            (compose, vec![turn(800), turn(2000)]),
+        ];
         let report = Report::of_engines(&Name::new(BARRED_LAB).unwrap(), &measured);
-        let last = report.figures.last().unwrap();
-        assert_eq!(last.what, "first answer, native against docker");
-        assert_eq!((last.runs.as_slice(), last.bar), ([10.0, 40.0].as_slice(), Some(25.0)));
+        let [.., first, last] = report.figures.as_slice() else { panic!("{report}") };
+        assert_eq!(first.what, "first answer, native against docker");
+        assert_eq!((first.runs.as_slice(), first.bar), ([10.0, 40.0].as_slice(), Some(25.0)));
+        assert_eq!(last.what, "first answer, docker against docker-compose");
+        assert_eq!((last.runs.as_slice(), last.bar), ([125.0, 50.0].as_slice(), Some(100.0)));
     }
 
     #[test]

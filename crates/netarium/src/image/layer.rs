@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::store::ROOTFS;
 use crate::image::unpack::{self, Lost, Manner, UnpackError, Unpacked};
 use crate::image::workshop::{
-    Answer, Places, WorkError, failed, finish, make_rootfs, open_to_root,
+    Answer, Places, Unwritten, WorkError, failed, finish, make_rootfs, open_to_root,
 };
 use crate::linux::idmap::IdMap;
 use crate::linux::stage::Call;
@@ -69,12 +69,18 @@ pub(super) fn unpack(
     };
     let answer = Answer::Unpacked { diff_id: unpacked.diff_id.clone(), lost: unpacked.lost };
     call.answer(&answer).map_err(|_| WorkError::Interrupted)?;
+    // It takes its time, in which layers below may still be coming.
+    let folder = File::open(building).map_err(failed(building))?;
+    rustix::fs::syncfs(&folder).map_err(|error| failed(building)(error.into()))?;
     call.wait_for_word().map_err(|_| WorkError::Interrupted)?;
+    let mut unwritten = Unwritten::Note;
     if !unpacked.undescribed.is_empty() || !unpacked.links.is_empty() {
         run_settling(order, &unpacked, places, manner, map)?;
+        unwritten = Unwritten::All;
     }
     let Unpacked { diff_id, bytes, hides_all, lost, .. } = unpacked;
-    finish(NOTE, &LayerRecord { diff_id, bytes, hides_all, lost }, places)?;
+    let record = LayerRecord { diff_id, bytes, hides_all, lost };
+    finish(NOTE, &record, places, unwritten)?;
     Ok(bytes)
 }
 

@@ -84,6 +84,13 @@ pub enum ImageEvent {
         /// What happened.
         reason: String,
     },
+    /// An image has been sent to a registry.
+    Pushed {
+        /// How many bytes were sent.
+        sent: u64,
+        /// How many the registry had already.
+        there: u64,
+    },
     /// An image of others is there as a whole.
     Pulled {
         /// How long it took.

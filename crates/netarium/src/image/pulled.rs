@@ -117,6 +117,14 @@ impl PulledRecord {
         names.into_iter().collect()
     }
 
+    /// What people call it: its names, or its digest if they mean others by now.
+    pub fn title(&self) -> String {
+        match self.names().as_slice() {
+            [] => self.digest.clone(),
+            names => names.join(", "),
+        }
+    }
+
     /// How many bytes were sent of it.
     pub fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size).sum()
@@ -243,7 +251,7 @@ impl Store {
         for record in self.pulled()?.iter().filter(|record| is_spare(record)) {
             let path = self.record_path(&record.digest);
             fs::remove_file(&path).map_err(ImageError::folder(&path))?;
-            pruned.images.push(record.names().join(", "));
+            pruned.images.push(record.title());
         }
         for (chain, bytes) in self.spare_layers()? {
             let layers = self.layers();

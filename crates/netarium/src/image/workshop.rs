@@ -175,7 +175,8 @@ fn build(
     size.read_exact(&mut bytes).map_err(failed(building))?;
     let bytes = u64::from_ne_bytes(bytes);
     let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    finish("image.json", &Record::new(recipe, platform, created, bytes), places)?;
+    let record = Record::new(recipe, platform, created, bytes);
+    finish("image.json", &record, places, Unwritten::All)?;
     Ok(bytes)
 }
 
@@ -196,18 +197,32 @@ pub(super) fn make_rootfs(building: &Path, map: &IdMap) -> Result<(), WorkError>
     rustix::fs::chown(&rootfs, Some(uid), Some(gid)).map_err(|error| failed(&rootfs)(error.into()))
 }
 
-/// Puts a finished build in its place. It is written to the disk first, since nothing was flushed
-/// while it was built, and an image that a power cut has emptied would look whole.
+/// What of a build is not on the disk yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unwritten {
+    /// What was made, too.
+    All,
+    /// Nothing but the note beside it.
+    Note,
+}
+
+/// Puts a finished build in its place. It is written to the disk first: an image that a power cut has
+/// emptied would look whole.
 pub(super) fn finish(
     note: &str,
     record: &impl Serialize,
     places: &Places,
+    unwritten: Unwritten,
 ) -> Result<(), WorkError> {
     let note = places.building.join(note);
     let text = serde_json::to_vec_pretty(record).map_err(|error| failed(&note)(error.into()))?;
     let mut file = File::create_new(&note).map_err(failed(&note))?;
     file.write_all(&text).map_err(failed(&note))?;
-    rustix::fs::syncfs(&file).map_err(|error| failed(&note)(error.into()))?;
+    match unwritten {
+        Unwritten::All => rustix::fs::syncfs(&file).map_err(io::Error::from),
+        Unwritten::Note => file.sync_all(),
+    }
+    .map_err(failed(&note))?;
     if fs::symlink_metadata(&places.finished).is_ok() {
         rename(&places.finished, &places.removed)?;
     }

@@ -69,6 +69,9 @@ pub enum LabError {
         /// What was to be done.
         step: String,
     },
+    /// An image of others is not here, so that it is not known what it runs.
+    #[error("image {0} is not on this machine, and only it says what its nodes run")]
+    NotPulled(String),
     /// An image is not to be had.
     #[error("cannot make image {image} ready")]
     Image {
@@ -161,6 +164,7 @@ impl LabError {
             Self::NoNetworks(_) => {
                 Some("say --engine docker, or `network: own` in the lab file".to_owned())
             }
+            Self::NotPulled(image) => Some(format!("netarium image pull {image}")),
             Self::Limits(limits) => limits.first().map(|limit| limit.hint.clone()),
             Self::FixedNetwork { lab, .. } => Some(format!(
                 "take it down first (netarium down {lab}); `network: own` has no such limit"

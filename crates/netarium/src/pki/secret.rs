@@ -35,6 +35,17 @@ impl TunnelSecret {
         if let Some(kept) = Self::kept(authority_folder, wanted) {
             return Ok(kept);
         }
+        let secret = Self::fresh(wanted, given)?;
+        let folder = place(authority_folder, &wanted.tunnel);
+        folder::save(&folder, &wanted.secret, &[(FILE, &secret.text)])?;
+        Ok(secret)
+    }
+
+    /// The secret of the lab file, among `given`, or a new one. It is not kept.
+    ///
+    /// # Errors
+    /// If it is not among `given`, or cannot be made.
+    pub(crate) fn fresh(wanted: &object::Secret, given: &Secrets) -> Result<Self, PkiError> {
         let text = match &wanted.secret {
             SharedSecret::Made => new()?,
             SharedSecret::Given(digest) => {
@@ -43,8 +54,6 @@ impl TunnelSecret {
                 Zeroizing::new(text.ok_or_else(missing)?.clone())
             }
         };
-        let folder = place(authority_folder, &wanted.tunnel);
-        folder::save(&folder, &wanted.secret, &[(FILE, &text)])?;
         Ok(Self { text })
     }
 

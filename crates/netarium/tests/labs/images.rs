@@ -1,11 +1,13 @@
 //! Nodes that are made from images of others: from a registry, from files, and from Docker.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Mutex;
 
 use netarium::event::Event;
-use netarium::image::{ImageEvent, Store};
+use netarium::image::{ImageEvent, PullOptions, PulledRecord, Store};
 use netarium::lab::{GivenImages, Pull, UpOptions};
+use netarium_core::model::Image;
 use serde_json::{Value, json};
 
 use crate::docker::{self, DOCKER, docker};
@@ -13,6 +15,13 @@ use crate::lab::{TestLab, in_words, run, wait_until};
 use crate::others::{Layer, Made, Registry, replace};
 use crate::owner;
 use crate::process::{log, state};
+
+/// Tells the images of a test from all others.
+const LABEL: &str = "test";
+
+fn label(mark: &str) -> String {
+    format!("{mark} {}", std::process::id())
+}
 
 /// What the image runs: it says what it sees, and then serves.
 const SCRIPT: &str = r#"
@@ -43,8 +52,9 @@ fn layers(mark: &str, second: Layer) -> Vec<Layer> {
     vec![first, second, third]
 }
 
-fn config(script: &str) -> Value {
+fn config(mark: &str, script: &str) -> Value {
     json!({
+        "Labels": {LABEL: label(mark)},
         "Entrypoint": ["/bin/sh", "-c"], "Cmd": [script],
         "Env": ["PATH=/usr/local/bin:/bin", "GREETING=hello"], "WorkingDir": "/app",
         "Healthcheck": {"Test": ["CMD", "/bin/sh", "-c", "[ -e /tmp/up ]"], "Interval": 20_000_000},
@@ -57,7 +67,7 @@ fn image(mark: &str) -> Made {
 
 /// The same, with more in the second layer.
 fn image_over(mark: &str, second: Layer) -> Made {
-    let mut config = config(SCRIPT);
+    let mut config = config(mark, SCRIPT);
     config["User"] = "app".into();
     Made::new(layers(mark, second), &config)
 }
@@ -65,7 +75,7 @@ fn image_over(mark: &str, second: Layer) -> Made {
 /// An image that says a word, and then nothing more.
 fn saying(mark: &str, word: &str) -> Made {
     let script = format!("echo {word}; : >/tmp/up; exec netarium-probe http-echo --port 8080");
-    Made::new(vec![Layer::of_the_shell(mark)], &config(&script))
+    Made::new(vec![Layer::of_the_shell(mark)], &config(mark, &script))
 }
 
 /// Two nodes of one image, of which one starts when the other is well.
@@ -98,9 +108,10 @@ fn given() -> Vec<String> {
 }
 
 /// Removes from the store what a test has had pulled.
-fn forget(title: &str) {
-    let is_ours = |name: &String| name.contains(title);
-    run(store().remove_pulled(|record| record.names().iter().any(is_ours))).unwrap();
+fn forget(mark: &str) {
+    let label = label(mark);
+    let is_ours = |it: &PulledRecord| it.config.labels.get(LABEL) == Some(&label);
+    run(store().remove_pulled(is_ours)).unwrap();
 }
 
 /// Brings a lab up, and counts the layers that came for it.
@@ -144,8 +155,11 @@ pub(crate) fn an_image_of_a_registry_runs_as_it_says_and_is_unpacked_once() {
     assert_eq!(layers_of_up(&lab, Pull::Missing), Ok(3));
     assert_runs_as_it_says(&lab);
     let record = store().pulled().unwrap().into_iter().find(|it| it.names().contains(&name));
-    assert!(record.unwrap().lost().iter().any(|it| it.starts_with("1 devices")));
+    let record = record.unwrap();
+    assert!(record.lost().iter().any(|it| it.starts_with("1 devices")));
+    assert_eq!(lab.lab.images_in_use().unwrap(), BTreeSet::from([record.digest]));
     lab.down();
+    assert_eq!(lab.lab.images_in_use().unwrap(), BTreeSet::new());
     // From now on it is there, whether its registry is or not.
     registry.leave();
     assert_eq!(layers_of_up(&lab, Pull::Missing), Ok(0));
@@ -154,7 +168,7 @@ pub(crate) fn an_image_of_a_registry_runs_as_it_says_and_is_unpacked_once() {
     assert!(error.contains("cannot reach"), "{error}");
     lab.assert_healthy();
     lab.down();
-    forget(&name);
+    forget("registry");
 }
 
 pub(crate) fn a_tag_means_what_it_meant_until_it_is_pulled_again() {
@@ -175,13 +189,43 @@ pub(crate) fn a_tag_means_what_it_meant_until_it_is_pulled_again() {
     wait_until("it has written", || log(&lab, "bob") == "second\n");
     lab.assert_healthy();
     lab.down();
-    forget(&name);
+    forget("tag");
+}
+
+pub(crate) fn a_mirror_is_asked_first_and_the_registry_for_what_that_has_not() {
+    let (registry, mirror) = (Registry::start(), Registry::start());
+    registry.has_mirror(&mirror);
+    let image = Made::new(vec![Layer::of_the_shell("mirror")], &config("mirror", "exit"));
+    let pull = |name: &str| {
+        let reference = name.parse().unwrap();
+        let image = Image::Registry { reference, platform: None };
+        run(store().pull(&image, PullOptions::default(), &|_| ())).unwrap()
+    };
+    let there = registry.put("test/there:1", &image);
+    mirror.put("test/there:1", &image);
+    assert!(pull(&there).names().contains(&there), "it is known by the name that was asked for");
+    assert_eq!(
+        (registry.asked().len(), mirror.asked().len()),
+        (0, 3),
+        "manifest, config and layer"
+    );
+    let other = registry.put("test/other:1", &image);
+    pull(&other);
+    assert!(mirror.asked().iter().any(|it| it.contains("test/other")));
+    assert!(registry.asked().iter().any(|it| it.contains("test/other/manifests/1")));
+    mirror.leave();
+    registry.put("test/other:1", &saying("mirror", "another"));
+    assert_ne!(pull(&other).digest, pull(&there).digest);
+    forget("mirror");
 }
 
 pub(crate) fn an_image_that_is_not_for_this_machine_or_not_there_is_told() {
     let registry = Registry::start();
-    let foreign =
-        Made::of_processor("s390x", vec![Layer::of_the_shell("foreign")], &config("exit"));
+    let foreign = Made::of_processor(
+        "s390x",
+        vec![Layer::of_the_shell("foreign")],
+        &config("foreign", "exit"),
+    );
     let name = registry.put("test/foreign:1", &foreign);
     let mut lab = lab("images-foreign", &name);
     let error = in_words(&lab.try_up(UpOptions::default()).unwrap_err());
@@ -210,7 +254,7 @@ pub(crate) fn archives_run_as_they_say_and_anew_when_they_change() {
         wait_until("it has written", || log(&lab, "bob") == format!("{form}\n"));
         lab.down();
         fs::remove_dir_all(lab.beside("").as_path()).unwrap();
-        forget(&format!("images-{form}/"));
+        forget(form);
     }
 }
 
@@ -223,7 +267,7 @@ pub(crate) fn links_of_an_image_lead_nowhere_outside() {
     let layer = layer.link("usr/local/bin/netarium-probe", victim).link("var", "/inside");
     let layer = ["dev", "proc", "sys"].iter().fold(layer, |layer, name| layer.link(name, folder));
     let script = ": >/tmp/up; echo /inside/*/*; exec netarium-probe http-echo --port 8080";
-    let image = Made::new(vec![layer], &config(script));
+    let image = Made::new(vec![layer], &config("links", script));
     replace(&lab.beside("image.oci"), &image.oci_archive());
     lab.rewrite(|text| text.replace("image: host\n", &body("oci-archive:image.oci")));
     lab.up();
@@ -237,7 +281,7 @@ pub(crate) fn links_of_an_image_lead_nowhere_outside() {
     there.sort();
     assert_eq!(there, ["image.oci", "victim"]);
     fs::remove_dir_all(folder).unwrap();
-    forget("images-links/");
+    forget("links");
 }
 
 /// What Docker calls an image of the store.
@@ -268,6 +312,11 @@ pub(crate) fn images_of_others_run_on_docker_as_they_do_here() {
 
     // What a lab uses stays, and what somebody has made of it or calls by a name of their own.
     let spare = run(run(GivenImages::find(&data)).unwrap().spare()).unwrap();
+    // The first is called by its digest now.
+    let is_first = |it: &PulledRecord| first.ends_with(&it.digest["sha256:".len()..][..16]);
+    let records = store().pulled().unwrap();
+    let record = records.into_iter().find(is_first).unwrap();
+    assert_eq!((record.names(), record.title()), (vec![], record.digest.clone()));
     assert!(spare.iter().any(|it| it.name == first && it.bytes > 100_000), "{spare:?}");
     assert!(!spare.iter().any(|it| it.name == second), "{spare:?}");
     run(run(GivenImages::find(&data)).unwrap().remove_spare()).unwrap();
@@ -285,7 +334,7 @@ pub(crate) fn images_of_others_run_on_docker_as_they_do_here() {
     lab.up();
     wait_until("it has written", || log(&lab, "bob") == "second\n");
     docker::down(&lab);
-    forget(&name);
+    forget("on-docker");
 }
 
 /// Of Docker, on both engines; anew when Docker has another one of that name.
@@ -313,6 +362,6 @@ pub(crate) fn images_of_docker_run_on_both_engines() {
             error.contains("of-docker") && error.contains("cannot take it from Docker"),
             "{error}"
         );
-        forget("docker-daemon:test/of-docker:1");
+        forget("of-docker");
     }
 }

@@ -176,6 +176,7 @@ fn tests() -> Vec<Trial> {
         images:
             an_image_of_a_registry_runs_as_it_says_and_is_unpacked_once
             a_tag_means_what_it_meant_until_it_is_pulled_again
+            a_mirror_is_asked_first_and_the_registry_for_what_that_has_not
             an_image_that_is_not_for_this_machine_or_not_there_is_told
             archives_run_as_they_say_and_anew_when_they_change
             links_of_an_image_lead_nowhere_outside;

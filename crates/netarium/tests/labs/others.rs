@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -17,7 +18,15 @@ use sha2::{Digest, Sha256};
 const SETTINGS: &str = "NETARIUM_REGISTRIES";
 
 /// The registries that there are now.
-static ADDRESSES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static KNOWN: Mutex<Known> = Mutex::new(Known { plain: Vec::new(), mirrors: BTreeMap::new() });
+
+/// Registries without TLS, and those that are asked before one of them.
+#[derive(Serialize)]
+struct Known {
+    #[serde(rename = "plain-http")]
+    plain: Vec<String>,
+    mirrors: BTreeMap<String, Vec<String>>,
+}
 
 /// Where this process has its settings.
 fn settings() -> PathBuf {
@@ -41,10 +50,10 @@ pub(crate) fn forget_the_settings() {
     fs::remove_file(settings()).ok();
 }
 
-fn write_settings(addresses: &[String]) {
+fn write_settings(known: &Known) {
     let (path, new) = (settings(), settings().with_extension("new"));
-    let text = json!({ "plain-http": addresses }).to_string();
-    fs::File::create(&new).unwrap().write_all(text.as_bytes()).unwrap();
+    let text = serde_json::to_vec(known).unwrap();
+    fs::File::create(&new).unwrap().write_all(&text).unwrap();
     fs::rename(new, path).unwrap();
 }
 
@@ -237,9 +246,9 @@ impl Registry {
                 std::thread::spawn(move || serve(&stream, &shared).ok());
             }
         });
-        let mut addresses = ADDRESSES.lock().unwrap();
-        addresses.push(address.clone());
-        write_settings(&addresses);
+        let mut known = KNOWN.lock().unwrap();
+        known.plain.push(address.clone());
+        write_settings(&known);
         Self { address, content }
     }
 
@@ -249,6 +258,13 @@ impl Registry {
         content.names.insert(name.replace(':', "/manifests/"), image.manifest());
         content.blobs.extend(image.blobs());
         format!("{}/{name}", self.address)
+    }
+
+    /// From now on another one is asked before it.
+    pub(crate) fn has_mirror(&self, mirror: &Self) {
+        let mut known = KNOWN.lock().unwrap();
+        known.mirrors.insert(self.address.clone(), vec![mirror.address.clone()]);
+        write_settings(&known);
     }
 
     /// What has been asked for, without what only says hello.

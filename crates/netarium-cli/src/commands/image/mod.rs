@@ -78,7 +78,10 @@ fn table(
         let digest = image.digest.trim_start_matches("sha256:");
         let layers = count(image.layers.len(), "layer");
         table.row([
-            Cell::new(image.names().join(", ")),
+            Cell::new(match image.names().as_slice() {
+                [] => "-".to_owned(),
+                names => names.join(", "),
+            }),
             image.platform.to_string().into(),
             digest.get(..SHORT).unwrap_or(digest).into(),
             layers.into(),

@@ -184,7 +184,7 @@ fn text(record: &PulledRecord, store: &Store) -> String {
         words.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
     };
     let mut lines = vec![
-        ("image", record.names().join(", ")),
+        ("image", record.title()),
         ("digest", record.digest.clone()),
         ("platform", record.platform.to_string()),
         (

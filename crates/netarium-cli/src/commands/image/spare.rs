@@ -57,7 +57,7 @@ pub(crate) async fn prune(
     };
     let mut pruned = match deed {
         Deed::Tell => Pruned {
-            images: spare.iter().map(|it| it.names().join(", ")).collect(),
+            images: spare.iter().map(PulledRecord::title).collect(),
             layers: 0,
             bytes: store.bytes_of_pulled(&spare)?,
         },
@@ -140,7 +140,7 @@ pub(super) async fn remove(
     used: &BTreeSet<String>,
 ) -> anyhow::Result<Pruned> {
     if used.contains(&record.digest) {
-        let (image, digest) = (record.names().join(", "), record.digest.clone());
+        let (image, digest) = (record.title(), record.digest.clone());
         return Err(ImageError::InUse { image, digest }.into());
     }
     Ok(store.remove_pulled(|it| it.digest == record.digest).await?)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions};
 use futures_util::StreamExt;
+use netarium_core::export::{AT_ENGINE, name_at_engine};
 use netarium_core::object::ImageRef;
 use rustix::fs::FlockOperation;
 use tokio::net::unix::pipe;
@@ -22,14 +23,11 @@ use crate::image::{self, ROOTFS};
 
 type Result<T> = std::result::Result<T, EngineError>;
 
-/// How many digits of an image's digest are its tag.
-const DIGITS: usize = 16;
-
 /// The label of an image that was made here.
 pub(super) const LABEL: &str = "io.netarium.image";
 
 /// What the names of such images begin with.
-pub(super) const PREFIX: &str = "netarium/";
+pub(super) const PREFIX: &str = AT_ENGINE;
 
 /// Where images are on this side.
 pub(crate) struct Store<'a> {
@@ -65,23 +63,22 @@ async fn provide_one(
     store: &Store<'_>,
     report: Report<'_>,
 ) -> Result<String> {
-    let (repository, digest, pack) = match image {
-        ImageRef::Host => (format!("{PREFIX}host"), host::digest(), Pack::Host),
+    let (name, digest, pack) = match image {
+        ImageRef::Host => ("host", host::digest(), Pack::Host),
         ImageRef::Stored { name, digest } => {
             let folder = store.images.join(digest).join(ROOTFS);
-            (format!("{PREFIX}{name}"), digest.clone(), Pack::Rootfs(folder))
+            (name.as_str(), digest.clone(), Pack::Rootfs(folder))
         }
         // Pulled as for nodes of ours, so that it is the same on every engine.
         ImageRef::Pulled { digest, .. } => {
             let layers = image::Store::stack(store.images, digest)
                 .map_err(|source| EngineError::Write { path: store.images.to_owned(), source })?;
             let digits = digest.rsplit(':').next().unwrap_or(digest).to_owned();
-            (format!("{PREFIX}pulled"), digits, Pack::Layers(layers))
+            ("pulled", digits, Pack::Layers(layers))
         }
         ImageRef::Absent { name } => return Ok(name.clone()),
     };
-    let tag: String = digest.chars().take(DIGITS).collect();
-    let name = format!("{repository}:{tag}");
+    let name = name_at_engine(name, &digest);
     if is_there(client, &name).await? {
         return Ok(name);
     }

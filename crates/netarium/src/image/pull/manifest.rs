@@ -19,6 +19,16 @@ pub(super) const MEDIA_TYPES: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
+/// What a layer may be.
+const LAYERS: [&str; 6] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd",
+];
+
 /// The annotation of an entry of an OCI layout's index with its name.
 const NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -32,6 +42,8 @@ pub(crate) struct Descriptor {
     pub(crate) digest: String,
     /// How many bytes it has.
     pub(crate) size: u64,
+    #[serde(default, rename = "mediaType")]
+    media_type: String,
     #[serde(default)]
     platform: Option<Written>,
     #[serde(default)]
@@ -94,6 +106,7 @@ impl Manifest {
                         return Err(fault(format!("{:?} is no digest", it.digest)));
                     }
                 }
+                layers.iter().try_for_each(Descriptor::check_layer).map_err(fault)?;
                 Ok(Self::Image { config, layers })
             }
             _ => Err(fault("it is neither an image nor an index of images".to_owned())),
@@ -104,7 +117,19 @@ impl Manifest {
 impl Descriptor {
     /// A blob that is known by other means than a manifest.
     pub(super) fn new(digest: String, size: u64) -> Self {
-        Self { digest, size, platform: None, annotations: None }
+        Self { digest, size, media_type: String::new(), platform: None, annotations: None }
+    }
+
+    /// Whether it is a layer of files that the registry has.
+    fn check_layer(&self) -> Result<(), String> {
+        let kind = self.media_type.as_str();
+        if kind.contains("nondistributable") || kind.contains(".foreign.") {
+            return Err("a layer of it is not in the registry, but where others have it".to_owned());
+        }
+        if kind.is_empty() || LAYERS.contains(&kind) {
+            return Ok(());
+        }
+        Err(format!("a layer of it is {kind:?}, and not the files of a container"))
     }
 
     /// Which machines it is for; nothing if it does not say so, or is no image at all.
@@ -197,6 +222,29 @@ mod tests {
             error.to_string(),
             "there is no image for linux/riscv64, only for linux/amd64, linux/arm64/v8"
         );
+    }
+
+    #[test]
+    fn layers_are_files_that_the_registry_has() {
+        let digest = format!("sha256:{}", "d".repeat(64));
+        let read = |kind: &str| {
+            let text = format!(
+                r#"{{"schemaVersion":2,"config":{{"digest":"{digest}","size":1}},
+                "layers":[{{"digest":"{digest}","size":1,"mediaType":"{kind}"}}]}}"#
+            );
+            Manifest::read(text.as_bytes()).map(drop).map_err(|error| error.to_string())
+        };
+        for kind in LAYERS {
+            assert_eq!(read(kind), Ok(()));
+        }
+        for (kind, told) in [
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "not in the registry"),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "not in the registry"),
+            ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", "not the files of a container"),
+            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", "not the files"),
+        ] {
+            assert!(read(kind).unwrap_err().contains(told), "{kind}");
+        }
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, OFlags};
+use rustix::io::Errno;
 use tar::EntryType;
 
 use super::attributes::Attributes;
@@ -42,6 +45,7 @@ pub(crate) fn unpack(
         manner,
         unpacked: Unpacked::default(),
         folders: BTreeMap::new(),
+        last: None,
         buffer: vec![0; PIECE],
         left: LARGEST,
     };
@@ -60,6 +64,9 @@ struct Layer {
     unpacked: Unpacked,
     /// Folders that entries describe. Their times are set when all is in them.
     folders: BTreeMap<PathBuf, Attributes>,
+    /// The folder of the last entry, and the way to it: the next one is likely to be there, too. The way
+    /// leads there as long as nothing is removed.
+    last: Option<(PathBuf, Rc<OwnedFd>)>,
     buffer: Vec<u8>,
     /// How many bytes files may still have.
     left: u64,
@@ -112,14 +119,14 @@ impl Layer {
             return Ok(());
         }
         let place = self.place(&path)?;
-        self.clear(&path, &place)?;
         self.unpacked.bytes +=
             entry.header().entry_size().unwrap_or_default().next_multiple_of(BLOCK);
+        if matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse) {
+            let file = self.create(&path, &place, &attributes)?;
+            return self.fill(&path, file, kind, entry, &attributes);
+        }
+        self.clear(&path, &place)?;
         match kind {
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                let file = place.create().map_err(making(&path))?;
-                self.fill(&path, File::from(file), kind, entry, &attributes)
-            }
             EntryType::Link => self.link(path, &place, entry),
             EntryType::Symlink => {
                 let target = entry.link_name().map_err(UnpackError::Stream)?.unwrap_or_default();
@@ -140,13 +147,37 @@ impl Layer {
     }
 
     fn place(&mut self, path: &Path) -> Result<Place> {
+        let above = path.parent().unwrap_or(Path::new(""));
+        if let (Some((last, folder)), Some(name)) = (&self.last, path.file_name())
+            && last == above
+        {
+            return Ok(Place { folder: Rc::clone(folder), name: name.to_owned() });
+        }
         let undescribed = &mut self.unpacked.undescribed;
         let made = |folder| undescribed.extend([folder]);
-        self.tree.place(path, made).map_err(making(path))
+        let place = self.tree.place(path, made).map_err(making(path))?;
+        self.last = Some((above.to_owned(), Rc::clone(&place.folder)));
+        Ok(place)
+    }
+
+    /// Makes a new file, in place of what an entry before this one has put there.
+    fn create(&mut self, path: &Path, place: &Place, attributes: &Attributes) -> Result<File> {
+        let created = match place.create(attributes.mode()) {
+            Err(Errno::EXIST) => {
+                self.clear(path, place)?;
+                place.create(attributes.mode())
+            }
+            created => created,
+        };
+        created.map(File::from).map_err(|error| making(path)(error.into()))
     }
 
     /// Removes what an entry before this one has put there.
     fn clear(&mut self, path: &Path, place: &Place) -> Result<()> {
+        if place.stat().map_err(making(path))?.is_none() {
+            return Ok(());
+        }
+        self.last = None;
         place.clear().map_err(making(path))?;
         self.forget(path);
         Ok(())
@@ -166,6 +197,7 @@ impl Layer {
         let place = self.place(&path)?;
         let there = place.stat().map_err(making(&path))?;
         if !there.as_ref().is_some_and(tree::is_folder) {
+            self.last = None;
             let was_hidden = place.clear().map_err(making(&path))?;
             rustix::fs::mkdirat(&place.folder, &place.name, attributes.mode())
                 .map_err(|error| making(&path)(error.into()))?;
@@ -275,7 +307,7 @@ impl Layer {
         if kind == EntryType::GNUSparse {
             file.set_len(size).map_err(making(path))?;
         }
-        attributes.give(&file, self.manner, &mut self.unpacked.lost).map_err(making(path))
+        attributes.give_new(&file, self.manner, &mut self.unpacked.lost).map_err(making(path))
     }
 
     /// Gives folders what entries say of them, now that all is in them.

@@ -173,6 +173,21 @@ fn a_link_that_leads_out_is_not_written_through() {
 }
 
 #[test]
+fn what_was_a_folder_and_is_a_link_leads_where_the_link_does() {
+    let folder = Folder::new("turned");
+    let layer = Layer::new()
+        .file("b/first", "b")
+        .file("a/first", "a")
+        .symlink("a", "b")
+        .file("a/second", "through the link")
+        .file("b/second", "again");
+    folder.unpack(layer).unwrap();
+    assert!(folder.at("a").is_symlink());
+    assert_eq!(fs::read_to_string(folder.at("b/second")).unwrap(), "again");
+    assert_eq!(fs::read_dir(folder.at("b")).unwrap().count(), 2);
+}
+
+#[test]
 fn a_hard_link_does_not_lead_out() {
     let folder = Folder::new("hard");
     let secret = folder.0.join("secret");

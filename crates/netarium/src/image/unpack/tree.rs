@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
@@ -23,7 +24,7 @@ const UNDESCRIBED: u32 = 0o755;
 
 /// A place for an entry: the folder that it is in, and its name there.
 pub(super) struct Place {
-    pub(super) folder: OwnedFd,
+    pub(super) folder: Rc<OwnedFd>,
     pub(super) name: OsString,
 }
 
@@ -60,7 +61,7 @@ impl Tree {
     pub(super) fn place(&self, path: &Path, made: impl FnMut(PathBuf)) -> io::Result<Place> {
         let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
         let above = path.parent().unwrap_or(Path::new(""));
-        Ok(Place { folder: self.folder(above, made)?, name })
+        Ok(Place { folder: Rc::new(self.folder(above, made)?), name })
     }
 
     /// The place of something that is there.
@@ -71,7 +72,7 @@ impl Tree {
         let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
         let above = rooted(path.parent().unwrap_or(Path::new("")));
         let folder = confined::open(&self.root, &above, OFlags::PATH | OFlags::DIRECTORY)?;
-        Ok(Place { folder, name })
+        Ok(Place { folder: Rc::new(folder), name })
     }
 
     /// The folder at `path`, made if it is not there.
@@ -90,7 +91,7 @@ impl Tree {
             done.push(part);
             folder = match confined::open(&self.root, &rooted(&done), flags) {
                 Err(error @ (Errno::NOENT | Errno::NOTDIR)) => {
-                    let here = Place { folder, name: part.as_os_str().to_owned() };
+                    let here = Place { folder: Rc::new(folder), name: part.as_os_str().to_owned() };
                     let is_mark = here.stat()?.as_ref().is_some_and(is_hidden);
                     if error == Errno::NOTDIR && !is_mark {
                         return Err(error.into());
@@ -138,14 +139,14 @@ impl Place {
         Ok(rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty())?)
     }
 
-    /// Makes a new file that can be written.
+    /// Makes a new file that can be written, with these permission bits for all who open it later.
     ///
     /// # Errors
     /// If something is there.
-    pub(super) fn create(&self) -> io::Result<OwnedFd> {
+    pub(super) fn create(&self, mode: Mode) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.folder, &self.name, flags, Mode::RUSR | Mode::WUSR)?)
+        rustix::fs::openat(&self.folder, &self.name, flags, mode)
     }
 
     /// Removes what is there, with all that is in it. Says whether it was a mark that hides what

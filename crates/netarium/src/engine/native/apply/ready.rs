@@ -178,10 +178,11 @@ impl Apply<'_> {
                 .wait(left)
                 .and_then(|is_there| if is_there { control.hear().map(Some) } else { Ok(None) });
             let what = |service: &str| format!("cannot bring service {name}/{service} up");
-            match heard.map_err(|error| Failure::of(&error).while_doing(what("")))? {
+            let all = || format!("cannot bring the services of {name} up");
+            match heard.map_err(|error| Failure::of(&error).while_doing(all()))? {
                 None => {
                     let error = StepError::NotReady(self.patience.as_secs());
-                    return Err(Failure::of(&error).while_doing(what("")));
+                    return Err(Failure::of(&error).while_doing(all()));
                 }
                 Some((Reply::Services(services), _)) => {
                     for it in services {
