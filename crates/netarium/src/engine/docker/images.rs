@@ -120,11 +120,11 @@ async fn give(client: &Client, name: &str, pack: Pack) -> Result<()> {
     };
     let (packing, reader) = pack::start(&pack).map_err(|it| pack_error(it.into()))?;
     let reader = pipe::Receiver::from_owned_fd(reader).map_err(|it| pack_error(it.into()))?;
-    let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    let (_, tag) = name.split_once(':').unwrap_or((name, "latest"));
     let options = CreateImageOptions {
         from_src: Some("-".to_owned()),
-        repo: Some(repository.to_owned()),
-        tag: Some(tag.to_owned()),
+        // With its tag: of one that is told apart, Podman knows nothing.
+        repo: Some(name.to_owned()),
         changes: vec![format!("LABEL {LABEL}={tag}")],
         ..CreateImageOptions::default()
     };
